@@ -1,0 +1,85 @@
+"""What a server knows of itself.
+
+The spawner writes it as environment variables, the notebook reads it: the
+one thing that the two sides share.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+
+from kfspawner.errors import ContextMissing
+
+_PREFIX = "KFSPAWNER_"
+
+
+@dataclass(frozen=True)
+class ServerContext:
+    """The facts about one person's server that the notebook side needs.
+
+    Attributes
+    ----------
+    user
+        The person's JupyterHub name, as they typed it.
+    namespace
+        The namespace that their server and their runs live in.
+    image
+        The image reference that the server was started from.
+    repository
+        Where their run images go: ``registry.example/prefix/namespace/runs``.
+    registry_plain_http
+        True where that registry speaks HTTP without TLS.
+    home_claim
+        The PersistentVolumeClaim that holds their files.
+    home
+        Where the server mounts it, an absolute path.
+    ca_config_map
+        A ConfigMap of the namespace with the certificate authorities that this
+        network needs, under the key ``ca.crt``; empty where there is none.
+    """
+
+    user: str
+    namespace: str
+    image: str
+    repository: str
+    home_claim: str
+    home: str = "/home/jovyan"
+    registry_plain_http: bool = False
+    ca_config_map: str = ""
+
+    def to_env(self) -> dict[str, str]:
+        """Return the environment variables that carry this context."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            _PREFIX + name.upper(): str(int(value)) if isinstance(value, bool) else value
+            for name, value in values.items()
+        }
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> ServerContext:
+        """Return the context that `environ` carries.
+
+        Raises
+        ------
+        ContextMissing
+            If this process was not started by KfSpawner, or by an older one.
+        """
+        values: dict[str, str | bool] = {}
+        missing = []
+        for field in fields(cls):
+            name = _PREFIX + field.name.upper()
+            if name in environ:
+                text = environ[name]
+                values[field.name] = text == "1" if field.type == "bool" else text
+            elif field.default is MISSING:
+                missing.append(name)
+        if missing:
+            raise ContextMissing(
+                "reading this server's context",
+                f"{', '.join(missing)} not in the environment",
+                "run this in a notebook server that kfspawner started; if it is one, "
+                "stop and start it from the hub's control panel",
+            )
+        return cls(**values)  # type: ignore[arg-type]
