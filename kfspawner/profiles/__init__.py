@@ -1,0 +1,1 @@
+"""Who owns a namespace, and what it may use."""

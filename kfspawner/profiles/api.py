@@ -1,0 +1,365 @@
+"""The asynchronous way to the Kubernetes API, for the hub, the controller and the command line.
+
+Objects go in and come out as plain dicts, spelled as in manifests. Whatever
+the client or the network raises becomes a ClusterError here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from kubernetes_asyncio import client, config
+from kubernetes_asyncio.client.exceptions import ApiException
+from kubernetes_asyncio.config.config_exception import ConfigException
+
+from kfspawner.errors import (
+    ClusterDenied,
+    ClusterError,
+    ClusterUnreachable,
+    ObjectExists,
+    ObjectMissing,
+    VersionExpired,
+)
+from kfspawner.profiles.resources import RESOURCES, Selection
+
+Object = dict[str, Any]
+# A method of the class below is called `list`.
+Objects = list[Object]
+
+# Who wrote a field, unless it is said otherwise.
+MANAGER = "kfspawner"
+
+# Seconds for one call, and for a portion of a list.
+_CALL = aiohttp.ClientTimeout(total=10)
+_LIST = aiohttp.ClientTimeout(total=60)
+# A watch may be silent until its end. When that is overdue by as many seconds,
+# the connection is dead.
+_OVERDUE = 30
+
+# Objects in one portion of a list.
+_PAGE = 200
+
+# What the API server does not know, it is to refuse and not to drop.
+_STRICT = {"fieldValidation": "Strict"}
+_JSON = "application/json"
+# With its charset the client sends it as it is: see `_to_yaml`.
+_APPLY = "application/apply-patch+yaml; charset=utf-8"
+_MERGE = "application/merge-patch+json"
+# What YAML does not take as it is, or takes for the end of a line.
+_NOT_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+# Asks for all of an object but what it says.
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One request; what is empty in the query is left out."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    content: str = _JSON
+    body: Mapping[str, Any] | bytes | None = None
+    limit: aiohttp.ClientTimeout = _CALL
+    accept: str = _JSON
+
+
+class Api:
+    """A Kubernetes cluster, as far as the account of this process may see it.
+
+    Every method raises a ClusterError: ClusterUnreachable if the API does not
+    answer in time, ClusterDenied if it forbids, ObjectMissing and ObjectExists.
+    Nothing is tried twice: the caller says what to do about a failure.
+
+    Parameters
+    ----------
+    api_client
+        kubernetes_asyncio's ApiClient, configured; it is closed by `close`.
+    """
+
+    def __init__(self, api_client: Any) -> None:
+        self._client = api_client
+
+    @classmethod
+    async def connect(cls) -> Api:
+        """Return the cluster that this process runs in.
+
+        Outside of a cluster, the one of ``KUBECONFIG`` or ``~/.kube/config``.
+
+        Raises
+        ------
+        ClusterUnreachable
+            If there is neither a service account here nor a kubeconfig.
+        """
+        settings = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=settings)
+        except ConfigException:
+            try:
+                await config.load_kube_config(
+                    config_file=os.environ.get("KUBECONFIG"), client_configuration=settings
+                )
+            except (ConfigException, OSError) as error:
+                raise ClusterUnreachable(
+                    "connecting to Kubernetes",
+                    "there is no service account in this process and no kubeconfig",
+                    "run this in the hub's pod, or set KUBECONFIG",
+                ) from error
+        return cls(client.ApiClient(settings))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def __aenter__(self) -> Api:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        """Return an object, or None if there is none."""
+        path = RESOURCES[kind].path(namespace, name)
+        try:
+            with mapped(f"looking up {_called(kind, name, namespace)}"):
+                return await self._call(_Call("GET", path))
+        except ObjectMissing:
+            return None
+
+    async def list(self, kind: str, namespace: str = "") -> tuple[list[Object], str]:
+        """Return the objects of a kind, in one namespace or all, and the version to watch from."""
+        items: list[Object] = []
+        version = ""
+        async for page, version in self.pages(Selection(kind, namespace)):  # noqa: B007
+            items += page
+        return items, version
+
+    async def pages(self, selection: Selection) -> AsyncGenerator[tuple[Objects, str], None]:
+        """Yield what is selected in portions, each with the version to watch from."""
+        resource = selection.resource
+        query = {**selection.query, "limit": str(_PAGE)}
+        accept = _METADATA_LIST if selection.metadata_only else _JSON
+        while True:
+            path = resource.path(selection.namespace)
+            with mapped(f"listing {resource.plural}"):
+                found = await self._call(_Call("GET", path, query, limit=_LIST, accept=accept))
+                # Of what there is none, the API server may write null.
+                items = [_typed(item, selection.kind) for item in found["items"] or ()]
+            yield items, found["metadata"]["resourceVersion"]
+            query["continue"] = found["metadata"].get("continue", "")
+            if not query["continue"]:
+                return
+
+    async def watch(
+        self, selection: Selection, version: str, seconds: int = 120
+    ) -> AsyncGenerator[tuple[str, Object], None]:
+        """Yield what happens after `version`, until the API server ends it after `seconds`.
+
+        Each is a pair: ``ADDED``, ``MODIFIED`` or ``DELETED`` with the object;
+        ``BOOKMARK`` with nothing but the version to go on from.
+
+        Raises
+        ------
+        VersionExpired
+            If the API server does not remember that far back: list again.
+        """
+        resource = selection.resource
+        query = {
+            **selection.query,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(seconds),
+        }
+        path = resource.path(selection.namespace)
+        accept = _METADATA if selection.metadata_only else _JSON
+        limit = aiohttp.ClientTimeout(sock_connect=10, sock_read=seconds + _OVERDUE)
+        with mapped(f"watching {resource.plural}"):
+            call = _Call("GET", path, query, limit=limit, accept=accept)
+            response = await self._open(call)
+            try:
+                await _check(response)
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise _refused(event["object"])
+                    yield event["type"], _typed(event["object"], selection.kind)
+            finally:
+                response.close()
+
+    async def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Object:
+        """Create an object and return it; with `dry_run`, only learn whether it would be."""
+        kind, name, namespace = _identity(manifest)
+        query = {**_STRICT, "fieldManager": MANAGER, "dryRun": "All" if dry_run else ""}
+        with mapped(f"creating {_called(kind, name, namespace)}"):
+            path = RESOURCES[kind].path(namespace)
+            return await self._call(_Call("POST", path, query, body=manifest))
+
+    async def apply(
+        self,
+        manifest: Mapping[str, Any],
+        *,
+        manager: str = MANAGER,
+        force: bool = True,
+        dry_run: bool = False,
+    ) -> Object:
+        """Have an object say what `manifest` says, and return it.
+
+        Fields of others that `manifest` names become ours; without `force` it is
+        ObjectExists instead where they say something else. What it no longer
+        names, but `manager` once applied, goes.
+        """
+        kind, name, namespace = _identity(manifest)
+        query = {
+            **_STRICT,
+            "fieldManager": manager,
+            "force": "true" if force else "",
+            "dryRun": "All" if dry_run else "",
+        }
+        with mapped(f"applying {_called(kind, name, namespace)}"):
+            path = RESOURCES[kind].path(namespace, name)
+            return await self._call(_Call("PATCH", path, query, _APPLY, _to_yaml(manifest)))
+
+    async def replace(self, manifest: Mapping[str, Any]) -> Object:
+        """Put `manifest` in place of what is there, whole, and return it."""
+        kind, name, namespace = _identity(manifest)
+        query = {**_STRICT, "fieldManager": MANAGER}
+        with mapped(f"replacing {_called(kind, name, namespace)}"):
+            path = RESOURCES[kind].path(namespace, name)
+            return await self._call(_Call("PUT", path, query, body=manifest))
+
+    async def patch(
+        self,
+        kind: str,
+        name: str,
+        patch: Mapping[str, Any],
+        namespace: str = "",
+        subresource: str = "",
+    ) -> Object:
+        """Merge `patch` into an object, or into its ``status``, and return it."""
+        query = {**_STRICT, "fieldManager": MANAGER}
+        with mapped(f"changing {_called(kind, name, namespace)}"):
+            path = RESOURCES[kind].path(namespace, name, subresource)
+            return await self._call(_Call("PATCH", path, query, _MERGE, patch))
+
+    async def delete(self, kind: str, name: str, namespace: str = "", *, uid: str = "") -> None:
+        """Delete an object, and what depends on it; with `uid`, only if it is still that one."""
+        options: Object = {"propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        with mapped(f"deleting {_called(kind, name, namespace)}"):
+            path = RESOURCES[kind].path(namespace, name)
+            await self._call(_Call("DELETE", path, body=options))
+
+    async def _call(self, call: _Call) -> Object:
+        response = await self._open(call)
+        try:
+            await _check(response)
+            found: Object = json.loads(await response.read())
+            return found
+        finally:
+            response.release()
+
+    async def _open(self, call: _Call) -> aiohttp.ClientResponse:
+        response: aiohttp.ClientResponse = await self._client.call_api(
+            call.path,
+            call.method,
+            query_params=[(name, value) for name, value in call.query.items() if value],
+            header_params={"Accept": call.accept, "Content-Type": call.content},
+            body=call.body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=call.limit,
+        )
+        return response
+
+
+def _typed(it: Object, kind: str) -> Object:
+    """Return an object that says of which kind it is: in lists and as metadata it does not."""
+    return {**it, "apiVersion": RESOURCES[kind].group_version, "kind": kind}
+
+
+def _to_yaml(manifest: Mapping[str, Any]) -> bytes:
+    """Return JSON that is YAML too: there, a fox is no two halves, and a line has fewer ends."""
+    text = json.dumps(manifest, ensure_ascii=False)
+    return _NOT_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
+
+
+def _identity(manifest: Mapping[str, Any]) -> tuple[str, str, str]:
+    metadata = manifest["metadata"]
+    return manifest["kind"], metadata["name"], metadata.get("namespace", "")
+
+
+def _called(kind: str, name: str, namespace: str) -> str:
+    return f"{kind} {name} in {namespace}" if namespace else f"{kind} {name}"
+
+
+async def _check(response: aiohttp.ClientResponse) -> None:
+    if response.status >= 400:
+        error = ApiException(status=response.status, reason=response.reason)
+        error.body = await response.read()
+        raise error
+
+
+def _refused(status: Mapping[str, Any]) -> ApiException:
+    """Return what a Status in the middle of a watch would have been at its beginning."""
+    error = ApiException(status=status.get("code", 0), reason=status.get("reason", ""))
+    error.body = json.dumps(status).encode()
+    return error
+
+
+@contextmanager
+def mapped(doing: str) -> Iterator[None]:
+    """Raise what the Kubernetes client raises inside as a `ClusterError` of `doing`."""
+    try:
+        yield
+    except ApiException as error:
+        raise _map(doing, error) from error
+    except (TimeoutError, aiohttp.ClientError) as error:
+        raise ClusterUnreachable(
+            doing,
+            f"the Kubernetes API did not answer ({type(error).__name__})",
+            "try again in a minute; if it lasts, tell the administrator",
+        ) from error
+    except json.JSONDecodeError as error:
+        raise ClusterUnreachable(
+            doing,
+            "what answers is not the Kubernetes API",
+            "tell the administrator; a proxy may be in between",
+        ) from error
+
+
+def _map(doing: str, error: ApiException) -> ClusterError:
+    message = _message(error)
+    if error.status == 404:
+        return ObjectMissing(doing, message, "show this to the administrator")
+    if error.status == 409:
+        return ObjectExists(doing, message, "try again in a minute")
+    if error.status == 410:
+        return VersionExpired(doing, message, "list again")
+    if error.status == 403 and "quota" in message:
+        return ClusterDenied(
+            doing, message, "choose less, or stop a server or a run that you no longer need"
+        )
+    if error.status in (401, 403):
+        return ClusterDenied(doing, message, "show this to the administrator")
+    return ClusterError(
+        doing, f"{error.status} {message}", "try again; if it lasts, show this to the administrator"
+    )
+
+
+def _message(error: ApiException) -> str:
+    """Return the sentence in an API answer, whose body is a Status object when all is well."""
+    try:
+        message = json.loads(error.body or "")["message"]
+    except (ValueError, KeyError, TypeError):
+        message = error.reason
+    return " ".join(str(message).split())[:600]

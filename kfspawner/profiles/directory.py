@@ -1,0 +1,286 @@
+"""The hub's live view of Profiles and their members: one for all people and all profiles."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from kfspawner.errors import (
+    ClusterDenied,
+    ClusterError,
+    ClusterUnreachable,
+    ObjectExists,
+    ObjectMissing,
+    ProfileRefused,
+)
+from kfspawner.profiles.api import Api, Object
+from kfspawner.profiles.live import LiveObjects
+from kfspawner.profiles.members import read_member, role_of
+from kfspawner.profiles.profile import (
+    Profile,
+    Role,
+    is_ready,
+    make_personal,
+    make_profile,
+    read_profile,
+    reason_of,
+    why_not_ready,
+)
+
+# Who the API server says wrote a personal Profile.
+MANAGER = "kfspawner-hub"
+# Reasons of the controller that waiting does not mend.
+_FINAL = frozenset(
+    {"NamespaceTaken", "OwnerRefused", "Malformed", "TooManyMembers", "DeletionHeld", "Deleting"}
+)
+_TELL_ADMIN = "show this to the administrator"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A Profile object as the hub last saw it.
+
+    Attributes
+    ----------
+    profile
+        What it says; None if that cannot be read.
+    ready
+        Whether servers can be started in it.
+    why
+        Why they cannot, in one clause; empty if they can.
+    final
+        Whether waiting does not help.
+    """
+
+    profile: Profile | None
+    ready: bool
+    why: str = ""
+    final: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A profile that a person is a member of, and how it stands."""
+
+    profile: Profile
+    role: Role
+    standing: Standing
+
+
+class Directory:
+    """Every Profile and every member, without asking the API for each.
+
+    It begins at the first `ready`, or at `begin`. While the API does not answer it
+    tells what was last seen.
+
+    Parameters
+    ----------
+    api
+        Where they are.
+    log
+        Told when the view stands still, and when it goes on.
+    """
+
+    def __init__(self, api: Api, log: logging.Logger | None = None) -> None:
+        self._api = api
+        self._log = log or logging.getLogger(__name__)
+        self._profiles = LiveObjects(api, "Profile", read_standing, self._log)
+        self._members = LiveObjects(api, "RoleBinding", read_member, self._log)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._settled: dict[str, Profile] = {}
+
+    # What there is.
+
+    def begin(self) -> None:
+        """Follow the cluster from now on, until `end`."""
+        if not self._tasks:
+            follow: tuple[Coroutine[Any, Any, None], ...]
+            follow = (self._profiles.follow(), self._members.follow())
+            self._tasks = [asyncio.create_task(it) for it in follow]
+
+    async def end(self) -> None:
+        """Follow it no longer."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether everything was seen once."""
+        return self._profiles.loaded and self._members.loaded
+
+    async def ready(self, seconds: float = 10.0) -> None:
+        """Return once everything was seen once.
+
+        Raises
+        ------
+        ClusterError
+            If that takes longer than `seconds`; it tells the API's answer.
+        """
+        self.begin()
+        try:
+            async with asyncio.timeout(seconds):
+                for kind in (self._profiles, self._members):
+                    while not kind.loaded:
+                        await kind.news.wait()
+        except TimeoutError as error:
+            trouble = self._profiles.trouble or self._members.trouble
+            raise trouble or ClusterUnreachable(
+                "reading the Profiles",
+                f"the Kubernetes API did not answer in {seconds:g} s",
+                "try again in a minute; if it lasts, tell the administrator",
+            ) from error
+
+    def get(self, name: str) -> Standing | None:
+        """Return how the Profile called `name` stands, or None if there is none."""
+        return self._profiles.found.get("", {}).get(name)
+
+    def profiles(self) -> list[Profile]:
+        """Return every Profile that can be read."""
+        known = self._profiles.found.get("", {}).values()
+        return [standing.profile for standing in known if standing.profile]
+
+    def role(self, name: str, user: str, groups: Collection[str]) -> Role | None:
+        """Return what a person may do in a profile; None for nothing, or if there is none."""
+        standing = self.get(name)
+        if standing is None or standing.profile is None:
+            return None
+        members = self._members.found.get(name, {}).values()
+        roles = [member.role for member in members if member.user == user]
+        own = {user: max(roles, key=lambda role: role.rank)} if roles else {}
+        return role_of(user, groups, standing.profile, own)
+
+    def choices(self, user: str, groups: Collection[str]) -> list[Choice]:
+        """Return the profiles that a person is a member of, by their titles."""
+        choices = []
+        for name, standing in self._profiles.found.get("", {}).items():
+            role = self.role(name, user, groups)
+            if role and standing.profile:
+                choices.append(Choice(standing.profile, role, standing))
+        return sorted(choices, key=lambda it: (it.profile.title.casefold(), it.profile.name))
+
+    # What the hub makes.
+
+    async def ensure_personal(self, user: str, template: Mapping[str, Any]) -> str:
+        """Make sure that a person has a Profile of their own, and return its name.
+
+        One that stands is changed only where `template` says something else. What
+        somebody has changed in it by hand stays theirs.
+
+        Raises
+        ------
+        ProfileRefused
+            If nobody of that name may own one.
+        ClusterError
+            If it belongs to somebody else; nothing of theirs is touched.
+        """
+        wanted = make_personal(user, template)
+        async with self._locks.setdefault(wanted.name, asyncio.Lock()):
+            standing = self.get(wanted.name)
+            if standing is None:
+                # The watch may be a moment behind: what it has not told of may be another's.
+                found = await self._api.get("Profile", wanted.name)
+                standing = read_standing(found) if found else None
+            if standing is None:
+                self._profiles.put(await self._write(wanted))
+            else:
+                _check_owner(standing, wanted)
+                await self._keep_to_template(standing, wanted)
+        return wanted.name
+
+    async def _keep_to_template(self, standing: Standing, wanted: Profile) -> None:
+        known = standing.profile
+        if known is None or known.deleting or self._settled.get(wanted.name) == wanted:
+            return
+        if _template_of(known) != _template_of(wanted):
+            try:
+                await self._write(wanted)
+            except ObjectExists as conflict:
+                self._log.info("Profile %s was changed by hand: %s", wanted.name, conflict)
+        self._settled[wanted.name] = wanted
+
+    async def _write(self, profile: Profile) -> Object:
+        return await self._api.apply(make_profile(profile), manager=MANAGER, force=False)
+
+    async def wait_ready(self, name: str, seconds: float = 60.0) -> Profile:
+        """Return a Profile once servers can be started in it.
+
+        Raises
+        ------
+        ClusterError
+            At once if they never will as it stands, or after `seconds`.
+        """
+        doing = f"preparing profile {name}"
+        standing: Standing | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    news = self._profiles.news
+                    standing = self.get(name)
+                    if standing is None:
+                        raise ObjectMissing(doing, "there is none any more", "choose another")
+                    if standing.final:
+                        raise ClusterError(doing, standing.why, _TELL_ADMIN)
+                    if standing.ready and standing.profile:
+                        return standing.profile
+                    await news.wait()
+        except TimeoutError as error:
+            if self._profiles.trouble:
+                raise self._profiles.trouble from error
+            raise ClusterError(
+                doing,
+                f"the controller has not prepared it in {seconds:g} s: "
+                f"{standing.why if standing else 'nothing was seen of it'}",
+                f"try again in a minute; if it lasts, {_TELL_ADMIN}, whom "
+                f"`kubectl describe profile {name}` tells more",
+            ) from error
+
+
+def read_standing(it: Object) -> Standing:
+    """Return how a Profile object stands."""
+    try:
+        profile = read_profile(it)
+    except ProfileRefused as refused:
+        return Standing(None, ready=False, why=f"{refused.reason}: {refused}", final=True)
+    if profile.deleting:
+        return Standing(profile, ready=False, why="it is being deleted", final=True)
+    if is_ready(it):
+        return Standing(profile, ready=True)
+    reason = reason_of(it)
+    told = why_not_ready(it)
+    why = f"{reason}: {told}" if reason and reason != told else told
+    return Standing(profile, ready=False, why=why, final=reason in _FINAL)
+
+
+def _check_owner(standing: Standing, wanted: Profile) -> None:
+    doing = f"preparing the profile {wanted.name} of {wanted.owner.name!r:.80}"
+    if standing.profile is None:
+        raise ClusterDenied(doing, standing.why, _TELL_ADMIN)
+    if standing.profile.owner != wanted.owner:
+        raise ClusterDenied(
+            doing,
+            "there is one of that name which belongs to somebody else",
+            f"nothing in it was touched; {_TELL_ADMIN}, who can rename one of the two",
+        )
+
+
+def _template_of(profile: Profile) -> tuple[object, ...]:
+    return profile.quota, profile.image_profiles, profile.default_limits
+
+
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, Directory] = WeakKeyDictionary()
+
+
+def shared_directory(connect: Callable[[], Api], log: logging.Logger) -> Directory:
+    """Return the one view of this process, which follows the cluster from the first call on."""
+    loop = asyncio.get_running_loop()
+    if loop not in _shared:
+        _shared[loop] = Directory(connect(), log)
+    _shared[loop].begin()
+    return _shared[loop]
