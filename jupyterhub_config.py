@@ -1,0 +1,1 @@
+deploy/base/jupyterhub_config.py

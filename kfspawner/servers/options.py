@@ -1,0 +1,271 @@
+"""What a person chose, from the form or as JSON: accepted here, or refused.
+
+Both ways meet in `read_options`; the form's strings become JSON values first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kfspawner.errors import OptionRefused
+from kfspawner.servers.amounts import (
+    read_bytes,
+    read_cores,
+    read_count,
+    show_bytes,
+    show_cores,
+)
+from kfspawner.servers.images import ImageProfile, Range
+
+FIELDS = ("profile", "image_profile", "cpu", "memory", "gpu")
+_SIZES = FIELDS[2:]
+# Fields of the page itself, which say nothing about the server.
+_PAGE_FIELDS = frozenset({"_xsrf"})
+
+ImageProfiles = Mapping[str, ImageProfile]
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What one person may choose.
+
+    Attributes
+    ----------
+    profiles
+        The image profiles of each Profile that they may start servers in, by
+        names and keys; the defaults first.
+    looks
+        The names of Profiles that they may only look at.
+    """
+
+    profiles: Mapping[str, ImageProfiles]
+    looks: Collection[str] = ()
+
+    def image_profiles(self, profile: str = "") -> ImageProfiles:
+        """Return what a Profile offers; of the first, if no name is given."""
+        return self.profiles.get(profile or next(iter(self.profiles), ""), {})
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """One server as it will be, every value within what its image profile offers.
+
+    Attributes
+    ----------
+    profile
+        The name of the Profile that it runs in.
+    image_profile
+        The key of the image profile.
+    cpu
+        The limit in cores.
+    memory
+        The limit in bytes.
+    gpu
+        How many accelerators; 0 where the profile has none.
+    """
+
+    profile: str
+    image_profile: str
+    cpu: float
+    memory: int
+    gpu: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON values that `read_options` reads back as these options."""
+        return {
+            "profile": self.profile,
+            "image_profile": self.image_profile,
+            "cpu": self.cpu,
+            "memory": show_bytes(self.memory) if self.memory % 1024 == 0 else self.memory,
+            "gpu": self.gpu,
+        }
+
+
+def read_options(raw: Mapping[str, object], offers: Offers) -> ServerOptions:
+    """Return the server that `raw` asks for; what it leaves out takes its default.
+
+    Parameters
+    ----------
+    raw
+        JSON values by field: ``{"profile": "vision", "image_profile": "gpu", "cpu": 2,
+        "memory": "4G", "gpu": 1}``.
+    offers
+        What the person may choose.
+
+    Raises
+    ------
+    OptionRefused
+        If a field is unknown, of the wrong type, or outside what is offered.
+    """
+    unknown = sorted(str(name) for name in set(raw) - set(FIELDS))
+    if unknown:
+        raise OptionRefused(
+            f"choosing a server with {_few(unknown)}",
+            "there is no such option",
+            f"the options are {', '.join(FIELDS)}",
+        )
+    place = _find_profile(raw.get("profile"), offers)
+    profile = _find_image_profile(raw.get("image_profile"), place, offers)
+    return ServerOptions(
+        profile=place,
+        image_profile=profile.key,
+        cpu=_read("cpu", raw, profile, profile.cpu),
+        memory=int(_read("memory", raw, profile, profile.memory)),
+        gpu=int(_read("gpu", raw, profile, profile.gpu)) if profile.gpu else _no_gpu(raw, profile),
+    )
+
+
+def form_to_json(form: Mapping[str, Sequence[str]], offers: Offers) -> dict[str, object]:
+    """Return the JSON values that a form or a query string stands for.
+
+    Each image profile has its own fields, ``<key>.cpu``; those of image profiles
+    that were not chosen are left out. Plain ``cpu`` is taken too, for links.
+
+    Raises
+    ------
+    OptionRefused
+        If a field is unknown, or given twice.
+    """
+    keys = {key for offered in offers.profiles.values() for key in offered}
+    known = {*FIELDS, *(f"{key}.{name}" for key in keys for name in _SIZES)}
+    unknown = sorted(set(form) - known - _PAGE_FIELDS)
+    twice = sorted(name for name, values in form.items() if len(values) > 1)
+    if unknown or twice:
+        raise OptionRefused(
+            f"reading the form with {_few(unknown or twice)}",
+            "there is no such field" if unknown else "it was given more than once",
+            "go back to the form, and send it as it is offered",
+        )
+    place = _text(form, "profile")
+    chosen = _text(form, "image_profile") or next(iter(offers.image_profiles(place)), "")
+    raw: dict[str, object] = {"profile": place} if place else {}
+    if chosen:
+        raw["image_profile"] = chosen
+    for name, read in _FORM_READERS.items():
+        text = _text(form, f"{chosen}.{name}") or _text(form, name)
+        if text:
+            raw[name] = read(text)
+    return raw
+
+
+def make_overrides(profile: ImageProfile, options: ServerOptions) -> dict[str, Any]:
+    """Return the KubeSpawner attributes that a server of these options has."""
+    devices = {profile.gpu_resource: str(options.gpu)} if options.gpu else {}
+    return {
+        "image": profile.image,
+        "cpu_limit": options.cpu,
+        "cpu_guarantee": profile.cpu.promised(options.cpu),
+        "mem_limit": options.memory,
+        "mem_guarantee": int(profile.memory.promised(options.memory)),
+        "extra_resource_limits": devices,
+        "extra_resource_guarantees": dict(devices),
+        "node_selector": dict(profile.node_selector),
+        "tolerations": [dict(toleration) for toleration in profile.tolerations],
+    }
+
+
+_READERS: dict[str, tuple[Callable[[object], float], Callable[[float], str], str]] = {
+    "cpu": (read_cores, show_cores, " cores"),
+    "memory": (read_bytes, show_bytes, " of memory"),
+    "gpu": (read_count, show_cores, " GPU"),
+}
+
+
+def _find_profile(name: object, offers: Offers) -> str:
+    if name is None and offers.profiles:
+        return next(iter(offers.profiles))
+    if isinstance(name, str) and name in offers.profiles:
+        return name
+    # Whether there is one of that name is not for everybody to know.
+    cause = "there is none of that name that you may start servers in"
+    if name is None:
+        cause = "there is none that you may start servers in"
+    elif isinstance(name, str) and name in offers.looks:
+        cause = "your role there is view: you may look, and start no server"
+    way_out = "ask for the role edit from its owner"
+    if offers.profiles:
+        way_out = f"choose one of {_few([*offers.profiles])}, or {way_out}"
+    raise OptionRefused(f"choosing a server with profile={_few([repr(name)])}", cause, way_out)
+
+
+def _find_image_profile(key: object, place: str, offers: Offers) -> ImageProfile:
+    profiles = offers.image_profiles(place)
+    if not profiles:
+        raise OptionRefused(
+            f"choosing a server in profile {place}",
+            "no image profile is offered there",
+            "ask the administrator to set c.KfSpawner.image_profiles, and what the profile offers",
+        )
+    if key is None:
+        return next(iter(profiles.values()))
+    if isinstance(key, str) and key in profiles:
+        return profiles[key]
+    raise OptionRefused(
+        f"choosing a server with image_profile={_few([repr(key)])}",
+        f"no such image profile is offered in profile {place}",
+        f"choose one of {', '.join(profiles)}",
+    )
+
+
+def _read(name: str, raw: Mapping[str, object], profile: ImageProfile, offered: Range) -> float:
+    if name not in raw:
+        return offered.default
+    read, show, unit = _READERS[name]
+    doing = f"choosing a server with {name}={_few([repr(raw[name])])}"
+    span = show(offered.minimum)
+    if offered.maximum != offered.minimum:
+        span = f"{span} to {show(offered.maximum)}"
+    try:
+        value = read(raw[name])
+    except ValueError as error:
+        raise OptionRefused(doing, str(error), f"choose {span}{unit}") from error
+    if not offered.offers(value):
+        raise OptionRefused(
+            doing, f"image profile {profile.key!r} offers {span}{unit}", "choose within that"
+        )
+    return value
+
+
+def _no_gpu(raw: Mapping[str, object], profile: ImageProfile) -> int:
+    if raw.get("gpu", 0) in (0, None) and not isinstance(raw.get("gpu"), bool):
+        return 0
+    raise OptionRefused(
+        f"choosing a server with gpu={_few([repr(raw['gpu'])])}",
+        f"image profile {profile.key!r} has no GPU",
+        "choose an image profile with one, or leave gpu out",
+    )
+
+
+def _text(form: Mapping[str, Sequence[str]], name: str) -> str:
+    values = form.get(name) or [""]
+    return str(values[0]).strip()
+
+
+def _form_number(text: str) -> object:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _form_memory(text: str) -> object:
+    # The form's field is in G; a unit that was typed all the same stands.
+    return f"{text}G" if isinstance(_form_number(text), int | float) else text
+
+
+_FORM_READERS: dict[str, Callable[[str], object]] = {
+    "cpu": _form_number,
+    "memory": _form_memory,
+    "gpu": _form_number,
+}
+
+
+def _few(words: Sequence[str]) -> str:
+    text = ", ".join(words)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,145 @@
+"""What there is of a server on the cluster: how it is made, looked at and stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kfspawner.errors import ClusterDenied, ClusterError, ObjectExists
+from kfspawner.homes.home import ensure_home, make_home_claim
+from kfspawner.profiles.api import Api
+from kfspawner.profiles.directory import Directory, shared_directory
+from kfspawner.profiles.patience import patiently
+from kfspawner.profiles.profile import Manifest
+from kfspawner.profiles.resources import Selection
+from kfspawner.servers.over_quota import explain
+from kfspawner.servers.removal import is_of, is_removed, stop_all
+from kfspawner.servers.settings import Settings
+
+
+class Pods(Settings):
+    """KubeSpawner's requests for a server's claim and pod, in a namespace that people share.
+
+    KubeSpawner takes whatever has the name of a person's pod for theirs. Where
+    two names come to one slug that would be somebody else's; it stays.
+    """
+
+    @property
+    def _cluster(self) -> Api:
+        return Api(self.api.api_client)
+
+    @property
+    def _directory(self) -> Directory:
+        return shared_directory(lambda: self._cluster, self.log)
+
+    @property
+    def _groups(self) -> list[str]:
+        return [group.name for group in self.user.groups]
+
+    @property
+    def _doing(self) -> str:
+        return f"starting the server of {self.user.name}"
+
+    # What is made.
+
+    def get_pvc_manifest(self) -> Manifest:
+        """Return the claim of the person's home in the profile."""
+        claim = make_home_claim(
+            self.user.name,
+            self.namespace,
+            self.home_capacity,
+            self.home_storage_class,
+            self.storage_access_modes,
+        )
+        claim["metadata"]["name"] = self.pvc_name
+        return claim
+
+    async def _make_create_pvc_request(self, pvc: Manifest, _request_timeout: float) -> bool:
+        try:
+            await ensure_home(self._cluster, pvc)
+        except ClusterDenied as error:
+            raise await self._explained(error) from error
+        return True
+
+    async def _make_create_pod_request(self, pod: Any, _request_timeout: float) -> bool:
+        """Create the pod and return True; False if an old one of this server goes first.
+
+        KubeSpawner's own writes the pod to the log where it is refused, and the
+        server's token with it; and it deletes whatever has the pod's name.
+        """
+        manifest: Manifest = self.api.api_client.sanitize_for_serialization(pod)
+        manifest["metadata"]["namespace"] = self.namespace
+        try:
+            await patiently(lambda: self._cluster.create(manifest))
+        except ObjectExists:
+            pass
+        except ClusterDenied as error:
+            # A full quota is told first, even where it is this server's old pod that fills it.
+            if not _is_over_quota(error) or not await self._has_old_pod():
+                raise await self._explained(error) from error
+        else:
+            return True
+        if await self._has_old_pod():
+            self.log.info("Stopping the pod that %s has already", self._log_name)
+            await self.stop(now=True)
+        return False
+
+    async def _has_old_pod(self) -> bool:
+        """Say whether there is a pod of this server; ClusterDenied if it is another's."""
+        named = Selection("Pod", self.namespace, fields=f"metadata.name={self.pod_name}")
+        pods = [pod async for page, _ in self._cluster.pages(named) for pod in page]
+        if not all(is_of(pod, self.user.name) for pod in pods):
+            raise ClusterDenied(
+                self._doing,
+                f"pod {self.pod_name} in profile {self.namespace} is somebody else's",
+                "nothing of it was touched; choose another profile, or show this to the "
+                "administrator",
+            )
+        return bool(pods)
+
+    async def _explained(self, error: ClusterDenied) -> ClusterDenied:
+        if not _is_over_quota(error):
+            return error
+        return await explain(self._doing, error.cause, self._cluster, self.namespace)
+
+    # What becomes of it.
+
+    async def poll(self) -> int | None:
+        """Return None while the server runs, and an exit code once it does not.
+
+        Where `stop_on_removal` says so, the server of somebody who may start
+        nothing in its profile any more does not.
+        """
+        if await self._is_anothers():
+            return 1
+        status: int | None = await super().poll()
+        starting = self._start_future is not None and not self._start_future.done()
+        if status is not None or starting or not self.stop_on_removal:
+            return status
+        return await self._stop_if_removed()
+
+    async def _stop_if_removed(self) -> int | None:
+        user, profile = self.user.name, self.namespace
+        if not is_removed(self._directory, profile, user, self._groups):
+            return None
+        try:
+            names = await stop_all(self._cluster, profile, user)
+        except ClusterError as error:
+            # JupyterHub would take an error for the server's end. The next look is soon.
+            self.log.warning("%s was removed from %s, but: %s", user, profile, error)
+            return None
+        self.log.warning("%s was removed from %s: stopped %s", user, profile, ", ".join(names))
+        return 1
+
+    async def stop(self, now: bool = False) -> None:  # noqa: FBT001
+        """Stop the server; a pod of its name that is somebody else's stays."""
+        if not await self._is_anothers():
+            await super().stop(now)
+
+    async def _is_anothers(self) -> bool:
+        await self._start_watching_pods()
+        pod = self.pod_reflector.pods.get(f"{self.namespace}/{self.pod_name}")
+        return pod is not None and not is_of(pod, self.user.name)
+
+
+def _is_over_quota(error: ClusterDenied) -> bool:
+    return "exceeded quota" in error.cause

@@ -1,0 +1,194 @@
+"""What the administrator sets of KfSpawner, checked when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from traitlets import Bool, Dict, TraitError, Unicode, validate
+
+from kfspawner.errors import InputError
+from kfspawner.profiles.profile import make_personal, read_declared
+from kfspawner.servers.defaults import Defaults
+from kfspawner.servers.images import ImageProfile, read_image_profiles
+
+
+class Settings(Defaults):
+    """KubeSpawner's settings, and our own."""
+
+    image_profiles = Dict(
+        config=True,
+        help="""
+        Declare what a server can be, the default first.
+
+        A dict from a key, which forms, links and the API use, to::
+
+            {
+                "display_name": "GPU",
+                "description": "One GPU for training.",
+                "image": "registry.example/kfspawner/gpu@sha256:...",
+                "cpu": {"min": 1, "max": 8, "default": 2, "guarantee": 1},
+                "memory": {"min": "1G", "max": "32G", "default": "8G"},
+                "gpu": {"min": 1, "max": 2, "resource": "nvidia.com/gpu"},
+                "node_selector": {"pool": "gpu"},
+                "tolerations": [{"key": "gpu", "operator": "Exists"}],
+                "simulated": False,
+            }
+
+        `image`, `cpu` and `memory` are required. What a person chooses between
+        `min` and `max` becomes the limit, `default` is `min` where left out, and
+        `guarantee` is what the scheduler sets aside: all of the limit where left
+        out. Without `gpu` there is none; `resource` is `nvidia.com/gpu` unless
+        given; `simulated` says on the form that no device is behind it.
+
+        Default: empty, and then no server can be started. Sets `image`,
+        `cpu_limit`, `cpu_guarantee`, `mem_limit` and `mem_guarantee` on every
+        start; adds to `node_selector`, `tolerations` and `extra_resource_limits`.
+        """,
+    )
+
+    profiles = Dict(
+        config=True,
+        help="""
+        Declare the Profiles that people share.
+
+        A dict from the Profile's name, which is its namespace's too, to::
+
+            {
+                "display_name": "Vision",
+                "owner": "alice",
+                "members": {"bob": "edit", "carol": "view"},
+                "groups": {"vision-team": "edit"},
+                "quota": {"requests.nvidia.com/gpu": "4", "requests.memory": "256Gi"},
+                "image_profiles": ["cpu", "gpu"],
+                "default_limits": {"cpu": "1", "memory": "2Gi"},
+                "plugins": [{"kind": "AwsIamForServiceAccount", "spec": {...}}],
+            }
+
+        `owner` is required: a person, or `{"kind": "Group", "name": "leads"}`.
+        Roles are `view`, `edit` and `admin`; `groups` are JupyterHub's. `quota`
+        has the keys of a Kubernetes ResourceQuota, and is none where left out;
+        `image_profiles` are keys of that setting, and all where left out.
+        `default_limits` is what a container gets that asks for nothing.
+
+        Default: empty. `kfspawner profiles apply` applies them when the hub's pod
+        starts; Profiles that were made with kubectl count the same. One that is
+        taken out of here stays until somebody deletes it.
+        """,
+    )
+
+    personal_profile = Dict(
+        config=True,
+        help="""
+        Set what everyone's own Profile is made after, at their first sign-in.
+
+        A dict with any of `quota`, `image_profiles` and `default_limits`, which
+        mean what they do in `profiles`. A change of it is applied to those that
+        stand when their owner next comes by; what somebody has changed in one by
+        hand stays.
+
+        Default: empty, and then there is no quota, and all is offered.
+        """,
+    )
+
+    stop_on_removal = Bool(
+        default_value=False,
+        config=True,
+        help="""
+        Stop what people run in a profile once they may no longer start anything there.
+
+        Their servers and the pods of their runs in that profile are deleted, at
+        the next look at one of the servers: within `poll_interval` seconds. Files
+        stay.
+
+        Default: False. They can start nothing more in either case, but what runs
+        goes on.
+        """,
+    )
+
+    registry_prefix = Unicode(
+        config=True,
+        help="""
+        Set where images of runs go: `registry.example` or `registry.example/team`.
+
+        Each profile pushes to `<registry_prefix>/<profile>/runs`. No default: a
+        server is not started without it.
+        """,
+    )
+
+    registry_plain_http = Bool(
+        default_value=False,
+        config=True,
+        help="""
+        Let notebooks speak HTTP without TLS to `registry_prefix`.
+
+        Default: False. Only for a registry that never leaves one machine.
+        """,
+    )
+
+    private_ca = Bool(
+        default_value=False,
+        config=True,
+        help="""
+        Give servers the certificate authorities that the controller was given.
+
+        For networks whose proxy inspects TLS. Set it where `kfspawner controller`
+        runs with `--ca-file`: that file is then ConfigMap `kfspawner-ca` in each
+        profile, and SSL_CERT_FILE, REQUESTS_CA_BUNDLE, PIP_CERT, CURL_CA_BUNDLE
+        and NODE_EXTRA_CA_CERTS point to it in each server. It takes the place of
+        an image's own authorities, so let it hold the public ones too.
+
+        Default: False, and images keep their own.
+        """,
+    )
+
+    home_capacity = Unicode(
+        "10Gi",
+        config=True,
+        help="""
+        Set how much room a person's home in a profile asks for, as a Kubernetes quantity.
+
+        Default: 10Gi. Homes that exist already keep their size. Used in place
+        of KubeSpawner's `storage_capacity`.
+        """,
+    )
+
+    home_storage_class = Unicode(
+        config=True,
+        help="""
+        Name the StorageClass that makes homes.
+
+        Default: empty, the cluster's default class. Used in place of
+        KubeSpawner's `storage_class`.
+        """,
+    )
+
+    @validate("image_profiles")
+    def _check_image_profiles(self, proposal: Any) -> dict[str, Any]:
+        try:
+            read_image_profiles(proposal.value)
+        except InputError as error:
+            raise TraitError(str(error)) from error
+        return dict(proposal.value)
+
+    @validate("profiles")
+    def _check_profiles(self, proposal: Any) -> dict[str, Any]:
+        try:
+            for name, declared in proposal.value.items():
+                read_declared(name, declared)
+        except InputError as error:
+            raise TraitError(str(error)) from error
+        return dict(proposal.value)
+
+    @validate("personal_profile")
+    def _check_personal_profile(self, proposal: Any) -> dict[str, Any]:
+        try:
+            make_personal("somebody", proposal.value)
+        except InputError as error:
+            raise TraitError(str(error)) from error
+        return dict(proposal.value)
+
+    @property
+    def offered(self) -> Mapping[str, ImageProfile]:
+        """All image profiles, the default first; a Profile may offer fewer."""
+        return read_image_profiles(self.image_profiles)
