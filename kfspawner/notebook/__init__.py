@@ -1,0 +1,1 @@
+"""What the person touches: %kf, %%kf and their Python twin."""

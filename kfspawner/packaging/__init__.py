@@ -1,0 +1,27 @@
+"""Code becomes an image: source, layer, and the base they are put on.
+
+`cell_source` and `script_source` say what is to run, `package` appends it to
+an image by the registry's API and returns the digest. Nothing here knows
+Kubernetes, and nothing here needs a container engine.
+"""
+
+from kfspawner.packaging.image import append, package
+from kfspawner.packaging.layer import Layer, make_layer
+from kfspawner.packaging.reference import Reference
+from kfspawner.packaging.registry import Registry
+from kfspawner.packaging.signin import Credentials
+from kfspawner.packaging.source import RUN_DIR, Source, cell_source, script_source
+
+__all__ = [
+    "RUN_DIR",
+    "Credentials",
+    "Layer",
+    "Reference",
+    "Registry",
+    "Source",
+    "append",
+    "cell_source",
+    "make_layer",
+    "package",
+    "script_source",
+]

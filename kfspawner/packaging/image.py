@@ -1,0 +1,219 @@
+"""A layer on a base: an image that a run starts from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Any
+
+from kfspawner.errors import OptionRefused, RegistryError
+from kfspawner.packaging.layer import Layer, make_layer
+from kfspawner.packaging.manifest import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+)
+from kfspawner.packaging.reference import Reference
+from kfspawner.packaging.registry import Registry
+from kfspawner.packaging.signin import Credentials
+from kfspawner.packaging.source import RUN_DIR, Source
+
+__all__ = ["Reference", "append", "make_config", "make_manifest", "package"]
+
+BASE_LABEL = "kfspawner.io/base"
+
+_USER = "1000:100"
+_CONNECTIONS = 6
+# An image is made of its base and its files alone: no time of its own.
+_LONG_AGO = "1970-01-01T00:00:00Z"
+
+
+def package(
+    source: Source,
+    base: str,
+    repository: str,
+    *,
+    plain_http: bool = False,
+    tag: str | None = None,
+    credentials: Credentials | None = None,
+) -> Reference:
+    """Put `source` on the image `base`, push that, and return it by digest.
+
+    Parameters
+    ----------
+    source
+        What the image is to run.
+    base
+        The reference of an image with Python in it.
+    repository
+        ``registry/repository`` to push to.
+    plain_http
+        Whether that registry speaks HTTP without TLS.
+    tag
+        A name for the image in the repository, so that the registry's
+        clean-up does not take it for refuse.
+    credentials
+        An account at that registry.
+
+    Raises
+    ------
+    SourceRefused
+        If the source's files cannot be in an image.
+    OptionRefused
+        If `base` or `repository` is not a reference of its kind.
+    RegistryError
+        If a registry does not answer, refuses, or has no such base.
+    """
+    layer = make_layer(source.files)
+    target = Reference.parse(repository if tag is None else f"{repository}:{tag}")
+    if target.digest or target.tag != tag:
+        raise OptionRefused(
+            f"pushing to {repository!r}", "it names an image", "give a repository, without a tag"
+        )
+    with Registry(target.registry, plain_http=plain_http, credentials=credentials) as registry:
+        return append(
+            registry, Reference.parse(base), layer, target.repository, source.command, tag=tag
+        )
+
+
+def append(
+    registry: Registry,
+    base: Reference,
+    layer: Layer,
+    target_repository: str,
+    command: Sequence[str],
+    *,
+    tag: str | None = None,
+) -> Reference:
+    """Push an image of `base` and `layer` that runs `command`; return it by digest.
+
+    The base's layers are not looked into: the registry mounts them, or they
+    are copied as they are where they come from another one, which is then
+    asked as anybody. The manifest comes last, so that an image is there whole
+    or not at all.
+
+    Raises
+    ------
+    RegistryError
+        If a registry does not answer, refuses, or has no such base.
+    """
+    with contextlib.ExitStack() as stack:
+        same = base.registry == registry.host
+        origin = registry if same else stack.enter_context(Registry(base.registry))
+        found = origin.resolve(base)
+        base = base.at(found.digest)
+        config = _read_config(origin, base, found)
+        new_config = _dump(make_config(config, layer, command, base))
+        manifest = make_manifest(found, layer, new_config, base)
+
+        def bring(blob: Descriptor) -> None:
+            if registry.has_blob(target_repository, blob.digest):
+                return
+            if not (same and registry.mount_blob(target_repository, blob.digest, base.repository)):
+                registry.copy_blob(target_repository, blob, origin, base.repository)
+
+        def stop() -> None:
+            registry.stop()
+            origin.stop()
+
+        needed = {blob.digest: blob for blob in found.layers}
+        _all_at_once(
+            [
+                partial(registry.push_blob, target_repository, layer.data),
+                *(partial(bring, blob) for blob in needed.values()),
+            ],
+            stop,
+        )
+        registry.push_blob(target_repository, new_config)
+        registry.push_manifest(target_repository, manifest, tag)
+    return Reference(registry.host, target_repository, digest=manifest.digest)
+
+
+def make_config(
+    base: Mapping[str, Any], layer: Layer, command: Sequence[str], reference: Reference
+) -> dict[str, Any]:
+    """Return the config of an image with `layer` on the image that `base` configures.
+
+    It runs `command` in ``RUN_DIR`` as uid 1000, under tini where the base
+    has it, without whatever else the base's entrypoint would start.
+    """
+    settings = dict(base.get("config") or {})
+    entrypoint = settings.pop("Entrypoint", None) or []
+    if entrypoint and posixpath.basename(entrypoint[0]) == "tini":
+        settings["Entrypoint"] = [entrypoint[0], "-g", "--"]
+    settings |= {
+        "Cmd": list(command),
+        "User": _USER,
+        "WorkingDir": RUN_DIR,
+        "Labels": {**(settings.get("Labels") or {}), BASE_LABEL: str(reference)},
+    }
+    entry = {"created": base.get("created") or _LONG_AGO, "created_by": f"kfspawner {RUN_DIR}"}
+    return {
+        **base,
+        "config": settings,
+        "rootfs": {"type": "layers", "diff_ids": [*base["rootfs"]["diff_ids"], layer.diff_id]},
+        "history": [*(base.get("history") or []), entry],
+    }
+
+
+def make_manifest(base: Manifest, layer: Layer, config: bytes, reference: Reference) -> Manifest:
+    """Return the manifest of an image with `config`, and `layer` on the layers of `base`.
+
+    It is of the base's own kind, OCI's or Docker's; the base's descriptors
+    are in it as they were.
+    """
+    docker = base.is_docker
+    own = Descriptor.of(DOCKER_LAYER if docker else layer.media_type, layer.data)
+    described = Descriptor.of(DOCKER_CONFIG if docker else OCI_CONFIG, config)
+    layers = (*base.layers, own)
+    media_type = DOCKER_MANIFEST if docker else OCI_MANIFEST
+    document: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": described.fields,
+        "layers": [blob.fields for blob in layers],
+    }
+    if not docker:
+        document["annotations"] = {"org.opencontainers.image.base.digest": reference.digest}
+    return Manifest(_dump(document), media_type, described, layers)
+
+
+def _read_config(origin: Registry, base: Reference, found: Manifest) -> dict[str, Any]:
+    content = origin.read_blob(base.repository, found.config)
+    try:
+        config = json.loads(content)
+        whole = len(config["rootfs"]["diff_ids"]) == len(found.layers)
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise RegistryError(
+            f"reading the image {base}",
+            "its config does not fit its layers",
+            "choose another image, or push this one again",
+        )
+    return dict(config)
+
+
+def _all_at_once(jobs: Sequence[partial[None]], stop: Callable[[], None]) -> None:
+    """Run `jobs` in threads; the first failure, or an interrupt, stops the others."""
+    with ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="kfspawner-push") as pool:
+        try:
+            done, _ = wait([pool.submit(job) for job in jobs], return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            stop()
+            raise
+
+
+def _dump(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

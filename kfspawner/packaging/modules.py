@@ -1,0 +1,94 @@
+"""The person's own modules: files that a run imports and that no image has."""
+
+from __future__ import annotations
+
+import contextlib
+import sysconfig
+from collections.abc import Iterable, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+
+from kfspawner.errors import SourceRefused
+from kfspawner.packaging.cell import imported_names, parse_python
+
+_SUFFIXES = {".py", ".so"}
+_LIBRARIES = [
+    Path(sysconfig.get_path(name)).resolve()
+    for name in ("stdlib", "platstdlib", "purelib", "platlib")
+]
+
+
+def local_modules(names: Iterable[str], path: Sequence[str]) -> dict[str, bytes]:
+    """Return the files of the modules among `names` that are not installed.
+
+    What those modules import in turn comes along, where it is not installed
+    either. A package comes with all its ``.py`` and ``.so`` files.
+
+    Parameters
+    ----------
+    names
+        Top-level modules, as in ``import name``; unknown ones are passed over.
+    path
+        Where Python looks for them, in order, like ``sys.path``.
+
+    Returns
+    -------
+    dict
+        Paths relative to the directory that the modules are imported from.
+
+    Raises
+    ------
+    SourceRefused
+        If one of them cannot be read.
+    """
+    PathFinder.invalidate_caches()
+    found: dict[str, bytes] = {}
+    waiting, seen = set(names), set()
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        spec = PathFinder.find_spec(name, path)
+        for place, file in _files(spec) if spec else ():
+            found[place] = _read(file)
+            if file.suffix == ".py":
+                waiting |= _imports(found[place]) - seen
+    return found
+
+
+def _imports(code: bytes) -> set[str]:
+    """Return what a module's code imports; nothing where it is a template, not Python."""
+    with contextlib.suppress(SourceRefused):
+        return imported_names(parse_python(code))
+    return set()
+
+
+def _files(spec: ModuleSpec) -> list[tuple[str, Path]]:
+    """Return the files of a module that is not installed, each with its place in a run."""
+    if spec.submodule_search_locations is None:
+        file = Path(spec.origin or "")
+        return [(file.name, file)] if file.is_file() and not _installed(file) else []
+    return [
+        (file.relative_to(folder.parent).as_posix(), file)
+        for folder in map(Path, spec.submodule_search_locations)
+        if folder.is_dir() and not _installed(folder)
+        for file in sorted(folder.rglob("*"))
+        if file.suffix in _SUFFIXES and file.is_file()
+    ]
+
+
+def _installed(path: Path) -> bool:
+    path = path.resolve()
+    return bool({"site-packages", "dist-packages"} & set(path.parts)) or any(
+        path.is_relative_to(library) for library in _LIBRARIES
+    )
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise SourceRefused(
+            f"packaging the module {file}",
+            error.strerror or "it cannot be read",
+            "make it readable, or do not import it",
+        ) from error

@@ -1,0 +1,124 @@
+"""Runs a cell where there is no notebook.
+
+This file is the run's ``main.py``. It is shipped as text, so it imports
+nothing but the standard library; the values of earlier cells need cloudpickle,
+which is imported as they are loaded.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import builtins
+import importlib
+import inspect
+import json
+import linecache
+import pickle
+import sys
+import traceback
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+
+
+class _Unpickler(pickle.Unpickler):
+    """Loads values whose functions have the run's globals for their own."""
+
+    def __init__(self, file: Any, namespace: dict[str, Any]) -> None:
+        super().__init__(file)
+        self._namespace = namespace
+
+    def persistent_load(self, _: str) -> dict[str, Any]:
+        return self._namespace
+
+
+def load_values(about: dict[str, Any], namespace: dict[str, Any]) -> None:
+    """Put what the cell takes from earlier cells into `namespace`."""
+    pickled = HERE / "values.pkl"
+    here = "{}.{}".format(*sys.version_info)
+    try:
+        if pickled.exists():
+            if about["python"] != here:
+                _refuse(
+                    f"they were made by Python {about['python']} and this image has {here}; "
+                    "choose an image with the notebook's Python"
+                )
+            with pickled.open("rb") as file:
+                values, reached = _Unpickler(file, namespace).load()
+            namespace.update(reached | values)
+        for name in about["submodules"]:
+            importlib.import_module(name)
+        for name, module in about["imports"].items():
+            namespace[name] = importlib.import_module(module)
+    except ImportError as error:
+        _refuse(f"{error}; choose an image that has it")
+    except Exception as error:  # noqa: BLE001 -- a value's own code raises what it likes
+        _refuse(f"{type(error).__name__}: {error}; make them in the cell itself")
+
+
+def compile_cell(code: str, filename: str) -> Iterator[types.CodeType]:
+    """Yield the parts of a cell: its statements, then a last expression that is shown."""
+    tree = ast.parse(code, filename)
+    last = tree.body[-1]
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    if isinstance(last, ast.Expr) and not code.rstrip().endswith(";"):
+        del tree.body[-1]
+        yield compile(tree, filename, "exec", flags, dont_inherit=True)
+        yield compile(ast.Interactive([last]), filename, "single", flags, dont_inherit=True)
+    else:
+        yield compile(tree, filename, "exec", flags, dont_inherit=True)
+
+
+def main() -> None:
+    """Run the cell that lies beside this file."""
+    about = json.loads((HERE / "run.json").read_text("utf-8"))
+    code = (HERE / "cell.py").read_text("utf-8")
+    filename = about["filename"]
+    sys.path[0] = str(HERE / "modules")
+    sys.excepthook = _hook(filename)
+    # Tracebacks and inspect.getsource find the cell's lines here.
+    linecache.cache[filename] = (len(code), None, code.splitlines(keepends=True), filename)
+
+    cell = types.ModuleType("__main__")
+    sys.modules["__main__"] = cell
+    namespace = cell.__dict__
+    namespace.update(__builtins__=builtins, display=_display)
+    load_values(about, namespace)
+
+    loop = None
+    for part in compile_cell(code, filename):
+        result = eval(part, namespace)  # noqa: S307 -- the person's own code, in their own run
+        if part.co_flags & inspect.CO_COROUTINE:
+            loop = loop or asyncio.Runner()
+            loop.run(result)
+    if loop:
+        loop.close()
+
+
+def _hook(filename: str) -> Any:
+    """Return an excepthook whose tracebacks start in the cell."""
+
+    def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        start = trace
+        while start and start.tb_frame.f_code.co_filename != filename:
+            start = start.tb_next
+        traceback.print_exception(kind, error, start or trace)
+
+    return show
+
+
+def _display(*values: object) -> None:
+    for value in values:
+        print(repr(value))  # noqa: T201 -- this is what the cell asked for
+
+
+def _refuse(cause: str) -> None:
+    sys.exit(f"loading what the cell takes from earlier cells: {cause}")
+
+
+if __name__ == "__main__":
+    main()

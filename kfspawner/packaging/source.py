@@ -1,0 +1,172 @@
+"""What a person wants run becomes files and a command."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files as package_files
+from pathlib import Path
+
+from kfspawner.errors import SourceRefused
+from kfspawner.packaging.cell import (
+    attribute_names,
+    free_names,
+    imported_names,
+    parse_cell,
+    parse_code,
+)
+from kfspawner.packaging.modules import local_modules
+from kfspawner.packaging.values import pack_values
+
+RUN_DIR = "/opt/kfspawner/run"
+LIMIT = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Source:
+    """Code that can be run, wherever it came from.
+
+    Attributes
+    ----------
+    stem
+        What to call the run where its owner does not say.
+    files
+        POSIX paths relative to ``RUN_DIR``, and what is in them.
+    command
+        The arguments that run it, the first one the program.
+    """
+
+    stem: str
+    files: Mapping[str, bytes]
+    command: tuple[str, ...]
+
+
+def cell_source(code: str, variables: Mapping[str, object], stem: str = "cell") -> Source:
+    """Return the source that runs a notebook cell.
+
+    What the cell uses of earlier cells goes along: values by value, imported
+    modules by name, and the files of modules that are not installed. Names
+    that are nowhere are left to fail in the run with Python's own NameError.
+
+    Parameters
+    ----------
+    code
+        The cell's text.
+    variables
+        The kernel's user namespace.
+    stem
+        What to call the cell in tracebacks and the run by default.
+
+    Raises
+    ------
+    SourceRefused
+        If the cell is empty, is not Python, uses a value that cannot be
+        pickled, or takes more than 64 MiB with it.
+    """
+    tree = parse_cell(code)
+    values = pack_values(variables, free_names(tree))
+    about = {
+        "filename": "<cell>" if stem == "cell" else f"<cell {stem}>",
+        "python": "{}.{}".format(*sys.version_info),
+        "imports": dict(values.imports),
+        "submodules": _submodules(values.imports.values(), tree),
+    }
+    files = {
+        "main.py": package_files(__package__).joinpath("runner.py").read_bytes(),
+        "cell.py": code.encode(),
+        "run.json": json.dumps(about, indent=1, sort_keys=True).encode(),
+    }
+    if values.pickled is not None:
+        files["values.pkl"] = values.pickled
+    wanted = imported_names(tree) | {name.partition(".")[0] for name in values.modules}
+    modules = local_modules(wanted - {"__main__"}, sys.path)
+    files |= {f"modules/{path}": content for path, content in modules.items()}
+    _check_size(files, "packaging the cell")
+    return Source(stem, files, _python("main.py"))
+
+
+def script_source(path: Path, args: Sequence[str] = ()) -> Source:
+    """Return the source that runs a Python script, in ``RUN_DIR``.
+
+    Modules beside the script that it imports go along.
+
+    Parameters
+    ----------
+    path
+        A file that ends in ``.py``, or starts with ``#!`` and names Python.
+    args
+        What the script finds in ``sys.argv[1:]``.
+
+    Raises
+    ------
+    SourceRefused
+        If there is no such file, it is not Python, or it is over 64 MiB.
+    """
+    doing = f"packaging the script {path}"
+    content = _read_script(path, doing)
+    tree = parse_code(content, doing)
+    if isinstance(args, str) or not all(isinstance(arg, str) for arg in args):
+        raise SourceRefused(doing, f"its arguments are {args!r}", "give a sequence of strings")
+    if any("\0" in arg for arg in args):
+        raise SourceRefused(doing, "an argument holds a zero byte", "leave it out")
+    folder = path.resolve().parent
+    files = {path.name: content}
+    files |= local_modules(imported_names(tree), [str(folder), *sys.path])
+    _check_size(files, doing)
+    return Source(path.stem, files, _python(path.name, *args))
+
+
+def _python(file: str, *args: str) -> tuple[str, ...]:
+    """Return a command whose output arrives line by line."""
+    return ("python", "-u", f"{RUN_DIR}/{file}", *args)
+
+
+def _read_script(path: Path, doing: str) -> bytes:
+    try:
+        if path.is_file() and path.stat().st_size > LIMIT:
+            raise _too_large(doing, path.stat().st_size)
+        content = path.read_bytes()
+    except OSError as error:
+        raise SourceRefused(
+            doing, error.strerror or "it cannot be read", "give the path of a Python file"
+        ) from error
+    first = content.partition(b"\n")[0]
+    if path.suffix != ".py" and not (first.startswith(b"#!") and b"python" in first):
+        raise SourceRefused(
+            doing,
+            "it does not end in .py, and its first line does not name Python",
+            "give a Python script",
+        )
+    return content
+
+
+def _submodules(modules: Iterable[str], tree: ast.Module) -> list[str]:
+    """Return the loaded submodules that the cell reaches through their package.
+
+    ``import sklearn.datasets`` in an earlier cell sets only ``sklearn``.
+    """
+    attributes = attribute_names(tree)
+    packages = tuple(f"{module}." for module in modules)
+    return sorted(
+        name
+        for name in list(sys.modules)
+        for package in packages
+        if name.startswith(package) and attributes.issuperset(name[len(package) :].split("."))
+    )
+
+
+def _check_size(files: Mapping[str, bytes], doing: str) -> None:
+    size = sum(map(len, files.values()))
+    if size > LIMIT:
+        raise _too_large(doing, size)
+
+
+def _too_large(doing: str, size: int) -> SourceRefused:
+    return SourceRefused(
+        doing,
+        f"it is {size / 2**20:.0f} MiB with what it needs, and a run takes {LIMIT // 2**20}",
+        "read large data from files in your home or from the network",
+    )

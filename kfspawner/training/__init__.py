@@ -1,0 +1,1 @@
+"""From an image digest to a run and its log."""

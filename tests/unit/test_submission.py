@@ -1,0 +1,391 @@
+"""From a source to a run: the order of things, and what a failure leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kfspawner.context import ServerContext
+from kfspawner.errors import (
+    ClusterDenied,
+    ClusterUnreachable,
+    InputError,
+    NameRefused,
+    ObjectExists,
+    OptionRefused,
+    RegistryUnreachable,
+    RunError,
+)
+from kfspawner.packaging import Reference, Source
+from kfspawner.training import submission
+from kfspawner.training.submission import RunOptions, Submitted, start
+from tests.fakes.cluster import FakeCluster
+from tests.unit.test_run import Clock
+
+SOURCE = Source("cell", {"main.py": b"1"}, ("python", "-u", "main.py"))
+DIGEST = f"sha256:{'cd' * 32}"
+PUSHED = Reference("registry.example", "kf-alice/runs", digest=DIGEST)
+
+
+@dataclass
+class Packaging:
+    """Stands in for the registry: remembers what was packaged, or refuses."""
+
+    calls: list[tuple[Source, str, str, dict[str, Any]]] = field(default_factory=list)
+    error: BaseException | None = None
+
+    def __call__(self, source: Source, base: str, repository: str, **options: Any) -> Reference:
+        self.calls.append((source, base, repository, options))
+        if self.error:
+            raise self.error
+        return PUSHED
+
+
+@pytest.fixture
+def packaging(monkeypatch: pytest.MonkeyPatch) -> Packaging:
+    made = Packaging()
+    monkeypatch.setattr(submission, "package", made)
+    return made
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    made = FakeCluster()
+    made.on_create = made.put_pod
+    return made
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> ServerContext:
+    return ServerContext(
+        user="alice",
+        namespace="kf-alice",
+        image=f"registry.example/cpu@{DIGEST}",
+        repository="registry.example/kf-alice/runs",
+        home_claim="home-alice",
+        home=str(tmp_path),
+        registry_plain_http=True,
+    )
+
+
+@pytest.fixture
+def submit(packaging: Packaging, cluster: FakeCluster, context: ServerContext) -> Any:
+    def call(*, server_image: str = "", **options: Any) -> Submitted:
+        server = replace(context, image=server_image) if server_image else context
+        return start(SOURCE, RunOptions(**options), server, cluster)
+
+    return call
+
+
+def test_a_run_is_made_from_the_digest_that_was_pushed(
+    submit: Any, cluster: FakeCluster, packaging: Packaging, tmp_path: Path
+) -> None:
+    submitted = submit(name="digits", cpu="2", gpu=1, env={"LR": "0.1"})
+    assert (submitted.run.name, submitted.image) == ("digits", PUSHED)
+    assert submitted.packaging_seconds >= 0
+    container = cluster.jobs["digits"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == str(PUSHED)
+    assert container["args"] == ["sh", "-c", 'exec "$@" 2>&1', "sh", "python", "-u", "main.py"]
+    assert container["resources"]["limits"] == {"cpu": "2", "memory": "2Gi", "nvidia.com/gpu": "1"}
+    assert {"name": "LR", "value": "0.1"} in container["env"]
+    assert packaging.calls == [
+        (
+            SOURCE,
+            f"registry.example/cpu@{DIGEST}",
+            "registry.example/kf-alice/runs",
+            {"plain_http": True, "tag": "digits"},
+        )
+    ]
+    assert (tmp_path / "runs/digits").is_dir()
+
+
+def test_the_cluster_is_asked_first_and_the_folder_is_there_before_the_job(
+    submit: Any, cluster: FakeCluster, packaging: Packaging, tmp_path: Path
+) -> None:
+    make = cluster.create_job
+    seen = []
+
+    def create(manifest: Any, *, dry_run: bool = False) -> Any:
+        folder = (
+            tmp_path
+            / manifest["spec"]["template"]["spec"]["containers"][0]["volumeMounts"][0]["subPath"]
+        )
+        seen.append((dry_run, folder.is_dir(), len(packaging.calls)))
+        return make(manifest, dry_run=dry_run)
+
+    cluster.create_job = create  # type: ignore[method-assign]
+    submit(name="digits")
+    assert seen == [(True, False, 0), (False, True, 1)]
+
+
+def test_a_name_is_made_up_from_the_source(submit: Any) -> None:
+    first, second = submit().run.name, submit().run.name
+    assert first.startswith("cell-")
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"name": "Digits"}, NameRefused),
+        ({"cpu": "many"}, OptionRefused),
+        ({"memory": "4"}, OptionRefused),
+        ({"gpu": -1}, OptionRefused),
+        ({"env": {"A-B": "1"}}, OptionRefused),
+        ({"image": "not an image"}, OptionRefused),
+    ],
+)
+def test_bad_options_reach_neither_cluster_nor_registry(
+    submit: Any,
+    cluster: FakeCluster,
+    packaging: Packaging,
+    tmp_path: Path,
+    options: dict[str, Any],
+    error: type[InputError],
+) -> None:
+    with pytest.raises(error):
+        submit(**options)
+    assert not cluster.calls
+    assert not packaging.calls
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_taken_name_is_refused_before_anything_is_pushed(
+    submit: Any, cluster: FakeCluster, packaging: Packaging
+) -> None:
+    submit(name="digits")
+    packaging.calls.clear()
+    with pytest.raises(ObjectExists):
+        submit(name="digits")
+    assert not packaging.calls
+
+
+@pytest.mark.parametrize(
+    "error", [RegistryUnreachable("pushing", "away", "wait"), KeyboardInterrupt()]
+)
+def test_a_failed_push_leaves_nothing(
+    submit: Any, cluster: FakeCluster, packaging: Packaging, tmp_path: Path, error: BaseException
+) -> None:
+    packaging.error = error
+    with pytest.raises(type(error)):
+        submit(name="digits")
+    assert not cluster.jobs
+    assert not (tmp_path / "runs/digits").exists()
+
+
+def test_a_refused_job_leaves_no_folder(
+    submit: Any,
+    cluster: FakeCluster,
+    packaging: Packaging,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    denied = ClusterDenied("creating run digits", "the quota is full", "wait")
+
+    def push(*args: Any, **options: Any) -> Reference:
+        cluster.refusals["create_job"] = [denied]
+        return packaging(*args, **options)
+
+    monkeypatch.setattr(submission, "package", push)
+    with pytest.raises(ClusterDenied):
+        submit(name="digits")
+    assert not (tmp_path / "runs/digits").exists()
+
+
+# The quota.
+
+
+GPU = "requests.nvidia.com/gpu"
+FULL = (
+    'Error creating: pods "digits-abcde" is forbidden: exceeded quota: kf-resource-quota, '
+    f"requested: {GPU}=1, used: {GPU}=1, limited: {GPU}=1"
+)
+WORDS = (
+    "creating run digits: the quota of profile kf-alice leaves too little GPU: 1 asked for, "
+    "1 of 1 in use by alice's run other; 0 would fit; ask for less"
+)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("kfspawner.training.allowance.time", made)
+    return made
+
+
+def use_gpu(cluster: FakeCluster) -> None:
+    """Let another run of this person have a GPU."""
+    pod = cluster.run_pod("other")
+    pod["metadata"]["annotations"] = {"kfspawner.io/user-name": "alice"}
+    pod["spec"]["containers"] = [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]
+
+
+def test_over_quota_is_refused_before_anything_is_made(
+    submit: Any, cluster: FakeCluster, packaging: Packaging, tmp_path: Path
+) -> None:
+    use_gpu(cluster)
+    status = {"hard": {GPU: "1"}, "used": {GPU: "1"}}
+    cluster.quotas = [{"metadata": {"name": "kf-resource-quota"}, "status": status}]
+    with pytest.raises(ClusterDenied) as caught:
+        submit(name="digits", gpu=1)
+    assert str(caught.value).startswith(WORDS)
+    assert not cluster.jobs
+    assert not packaging.calls
+    assert not list(tmp_path.iterdir())
+    submit(name="digits")
+
+
+def test_who_may_not_see_quotas_is_refused_by_the_cluster(
+    submit: Any, cluster: FakeCluster
+) -> None:
+    cluster.refusals["list_quotas"] = [ClusterDenied("looking", "no rights", "ask")]
+    assert submit(name="digits").run.name == "digits"
+
+
+def test_a_quota_that_fills_meanwhile_leaves_nothing(
+    submit: Any, cluster: FakeCluster, clock: Clock, tmp_path: Path
+) -> None:
+    use_gpu(cluster)
+    cluster.report("Job", "digits", "FailedCreate", FULL)
+    # What an earlier Job of that name met is no news of this one.
+    cluster.events[0]["involvedObject"]["uid"] = "uid-earlier"
+    looks = []
+
+    def refuse() -> None:
+        looks.append(clock.now)
+        if len(looks) == 3:
+            cluster.report("Job", "digits", "FailedCreate", FULL)
+
+    cluster.on_create = lambda _name: None
+    cluster.on_look = refuse
+    with pytest.raises(ClusterDenied) as caught:
+        submit(name="digits", gpu=1)
+    assert str(caught.value).startswith(WORDS)
+    assert len(looks) == 3
+    assert not cluster.jobs
+    assert not (tmp_path / "runs/digits").exists()
+
+
+def test_a_pod_that_will_never_be_is_told_at_once(
+    submit: Any, cluster: FakeCluster, clock: Clock
+) -> None:
+    cluster.on_create = lambda name: cluster.report(
+        "Job", name, "FailedCreate", 'Error creating: pods "x" is forbidden: violates PodSecurity'
+    )
+    with pytest.raises(ClusterDenied, match="pod security refuses it: violates"):
+        submit(name="digits")
+    assert not cluster.jobs
+    assert clock.now == 1000
+
+
+@pytest.mark.parametrize("message", ["", 'Error creating: serviceaccount "x" not found'])
+def test_a_cluster_that_takes_its_time_is_left_to_it(
+    submit: Any, cluster: FakeCluster, clock: Clock, message: str
+) -> None:
+    cluster.on_create = lambda name: (
+        cluster.report("Job", name, "FailedCreate", message) if message else None
+    )
+    assert submit(name="digits").run.name in cluster.jobs
+    assert clock.now - 1000 == pytest.approx(3, abs=0.2)
+
+
+def test_a_run_that_the_cluster_holds_back_is_not_waited_for(
+    submit: Any, cluster: FakeCluster, clock: Clock
+) -> None:
+    cluster.on_create = lambda name: cluster.jobs[name]["spec"].update(suspend=True)
+    submit(name="digits")
+    assert clock.now == 1000
+
+
+def test_a_run_that_cannot_be_looked_at_stays(submit: Any, cluster: FakeCluster) -> None:
+    cluster.refusals["get_job"] = [ClusterUnreachable("looking", "away", "wait")]
+    assert submit(name="digits").run.name in cluster.jobs
+
+
+def test_an_interrupt_while_it_is_looked_at_takes_it_back(
+    submit: Any, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    cluster.on_look = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        submit(name="digits")
+    assert not cluster.jobs
+    assert not (tmp_path / "runs/digits").exists()
+
+
+# What was there.
+
+
+def test_what_an_earlier_run_left_stays(submit: Any, packaging: Packaging, tmp_path: Path) -> None:
+    (tmp_path / "runs/digits").mkdir(parents=True)
+    (tmp_path / "runs/digits/model.pkl").write_text("x")
+    packaging.error = RegistryUnreachable("pushing", "away", "wait")
+    with pytest.raises(RegistryUnreachable):
+        submit(name="digits")
+    assert (tmp_path / "runs/digits/model.pkl").read_text() == "x"
+
+
+def test_a_file_in_the_way_is_named(submit: Any, packaging: Packaging, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/digits").write_text("x")
+    with pytest.raises(OptionRefused, match="in the way; choose another --name"):
+        submit(name="digits")
+    assert not packaging.calls
+
+
+def test_a_home_that_cannot_be_written_is_told(submit: Any, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("x")
+    with pytest.raises(RunError, match="for the run's outputs"):
+        submit(name="digits")
+
+
+# The image of this server.
+
+
+def test_a_given_image_is_the_base(submit: Any, packaging: Packaging) -> None:
+    submit(image="registry.example/torch:2")
+    assert packaging.calls[0][1] == "registry.example/torch:2"
+
+
+@pytest.mark.parametrize(
+    ("image_id", "expected"),
+    [
+        (f"registry.example/cpu@{DIGEST}", f"registry.example/cpu@{DIGEST}"),
+        (f"docker-pullable://registry.example/cpu@{DIGEST}", f"registry.example/cpu@{DIGEST}"),
+        (f"mirror.example/cache/cpu@{DIGEST}", f"registry.example/cpu@{DIGEST}"),
+        (DIGEST, "registry.example/cpu:1"),
+        ("", "registry.example/cpu:1"),
+    ],
+)
+def test_a_tag_is_what_the_node_took_it_for(
+    submit: Any,
+    cluster: FakeCluster,
+    packaging: Packaging,
+    monkeypatch: pytest.MonkeyPatch,
+    image_id: str,
+    expected: str,
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "jupyter-alice")
+    statuses = [
+        {"name": "sidecar", "imageID": f"registry.example/other@sha256:{'00' * 32}"},
+        {"name": "notebook", "imageID": image_id},
+    ]
+    cluster.pods["jupyter-alice"] = {
+        "metadata": {"name": "jupyter-alice"},
+        "status": {"containerStatuses": statuses},
+    }
+    submit(server_image="registry.example/cpu:1")
+    assert packaging.calls[0][1] == expected
+
+
+def test_a_tag_stays_where_the_pod_is_not_to_be_had(
+    submit: Any, cluster: FakeCluster, packaging: Packaging
+) -> None:
+    cluster.refusals["get_pod"] = [ClusterUnreachable("looking", "away", "wait")]
+    submit(server_image="registry.example/cpu:1")
+    assert packaging.calls[0][1] == "registry.example/cpu:1"

@@ -1,0 +1,72 @@
+"""kfspawner.run, with training that only takes note."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kfspawner
+from kfspawner.errors import Error, OptionRefused, SourceRefused
+from kfspawner.notebook import twin
+from tests.fakes.training import FakeRuns
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> FakeRuns:
+    made = FakeRuns()
+    monkeypatch.setattr(twin, "RUNS", made)
+    return made
+
+
+def test_script_with_arguments(runs: FakeRuns, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("print(1)\n")
+    run = kfspawner.run(script, ["--lr", "0.1"], name="a", cpu=0.5, memory="4Gi", env={"A": "1"})
+    assert run.name == "digits-x7k2p"
+    [(source, options)] = runs.started
+    assert (source.stem, source.command[-2:]) == ("train", ("--lr", "0.1"))
+    assert (options.name, options.cpu, options.memory, options.gpu) == ("a", "0.5", "4Gi", 0)
+    assert dict(options.env) == {"A": "1"}
+
+
+def test_code_without_a_notebook(runs: FakeRuns) -> None:
+    kfspawner.run(code="print(1)", cpu="2", gpu=1)
+    [(source, options)] = runs.started
+    assert source.stem == "cell"
+    assert source.files["cell.py"] == b"print(1)"
+    assert (options.name, options.cpu, options.gpu) == (None, "2", 1)
+
+
+def test_code_takes_values_of_the_notebook_along(
+    runs: FakeRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Notebook:
+        user_ns = {"scale": 3}  # noqa: RUF012 -- as IPython has it
+
+    monkeypatch.setattr(twin, "get_ipython", Notebook)
+    kfspawner.run(code="print(scale)")
+    [(source, _)] = runs.started
+    assert "values.pkl" in source.files
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "said"),
+    [
+        ({}, OptionRefused, "it takes a script with its arguments, or else code"),
+        ({"script": "a.py", "code": "1"}, OptionRefused, "it takes a script"),
+        ({"code": "1", "args": ["x"]}, OptionRefused, "it takes a script"),
+        ({"code": "1", "cpus": 2}, OptionRefused, "there is no option 'cpus'; use name, image"),
+        ({"code": "for"}, SourceRefused, "invalid syntax"),
+        ({"script": "nowhere.py"}, SourceRefused, "packaging the script nowhere.py"),
+    ],
+)
+def test_mistake_is_an_ordinary_error(
+    runs: FakeRuns, given: dict[str, Any], kind: type[Error], said: str
+) -> None:
+    with pytest.raises(kind) as raised:
+        kfspawner.run(**given)
+    assert said in str(raised.value)
+    assert type(raised.value) is kind
+    assert runs.started == []
