@@ -1,0 +1,83 @@
+"""What the node takes from Debian."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from deploy.commands import call
+from deploy.node.layout import Layout
+
+# Tools that do nothing until they are called.
+INSTALLED = (
+    "buildah",
+    "ca-certificates",
+    "conntrack",
+    "ipset",
+    "iptables",
+    "iproute2",
+    "mmdebstrap",
+    "mount",
+    "nftables",
+    "python3-pip",
+    "python3-venv",
+    "socat",
+    "util-linux",
+)
+# Programs whose installation would start a service of the machine, or push
+# another's container engine out: they are unpacked beside it instead.
+UNPACKED = (
+    "catatonit",
+    "containerd",
+    "containernetworking-plugins",
+    "docker-registry",
+    "runc",
+)
+# What the browser tests and the README's pictures need besides.
+BROWSER = ("chromium", "fonts-dejavu-core")
+_LIBRARIES = ("libseccomp2",)
+
+
+def _missing(names: tuple[str, ...]) -> list[str]:
+    command = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *names]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    there = {line.split()[0] for line in shown.splitlines() if line.endswith(" installed")}
+    return [name for name in names if name not in there]
+
+
+def _apt(*words: str, cwd: Path | None = None) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    command = ["apt-get", "-q", *words, "-o", "APT::Sandbox::User=root"]
+    call(command, "see that this machine reaches its Debian mirror", cwd=cwd, env=environment)
+
+
+def install(layout: Layout, names: tuple[str, ...] = INSTALLED) -> list[str]:
+    """Install what is missing of `names`; return what was.
+
+    What this ever installed is listed in ``<state>/installed-packages``.
+    """
+    missing = _missing((*names, *_LIBRARIES))
+    if missing:
+        _apt("update")
+        _apt("install", "--yes", "--no-install-recommends", *missing)
+        layout.root.mkdir(parents=True, exist_ok=True)
+        with (layout.root / "installed-packages").open("a") as ledger:
+            ledger.writelines(f"{name}\n" for name in missing)
+    return missing
+
+
+def unpack(layout: Layout) -> None:
+    """Unpack what is not to be installed below ``<state>/debian``."""
+    if layout.debian.exists():
+        return
+    fresh = layout.debian.with_name("debian.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    _apt("update")
+    _apt("download", *UNPACKED, cwd=fresh)
+    for package in sorted(fresh.glob("*.deb")):
+        call(["dpkg", "--extract", package, fresh], "run it again")
+        package.unlink()
+    fresh.rename(layout.debian)
