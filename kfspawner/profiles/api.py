@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -251,11 +251,14 @@ class Api:
             return await self._call(_Call("PATCH", path, query, _MERGE, patch))
 
     async def delete(self, kind: str, name: str, namespace: str = "", *, uid: str = "") -> None:
-        """Delete an object, and what depends on it; with `uid`, only if it is still that one."""
+        """Delete an object, and what depends on it; with `uid`, only if it is still that one.
+
+        One that is gone already is no error: somebody else was quicker.
+        """
         options: Object = {"propagationPolicy": "Background"}
         if uid:
             options["preconditions"] = {"uid": uid}
-        with mapped(f"deleting {_called(kind, name, namespace)}"):
+        with suppress(ObjectMissing), mapped(f"deleting {_called(kind, name, namespace)}"):
             path = RESOURCES[kind].path(namespace, name)
             await self._call(_Call("DELETE", path, body=options))
 

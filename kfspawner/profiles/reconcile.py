@@ -10,11 +10,10 @@ import asyncio
 import copy
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from kfspawner.errors import ClusterError, ObjectExists, ObjectMissing, ProfileRefused
+from kfspawner.errors import ClusterError, ObjectExists, ProfileRefused
 from kfspawner.labels import (
     DELETE_FILES_ANNOTATION,
     MANAGED_BY,
@@ -181,8 +180,7 @@ class Reconciler:
         seen = read_seen(found) if found else None
         if seen and seen.annotations.get(UID_ANNOTATION) == uid:
             if not seen.ending:
-                with suppress(ObjectMissing):
-                    await self._api.delete("Namespace", name, uid=seen.uid)
+                await self._api.delete("Namespace", name, uid=seen.uid)
             message = f"namespace {name} and all that is in it is being deleted"
             await self.report(name, [not_ready("Deleting", message)])
             return
@@ -261,8 +259,7 @@ class Reconciler:
 
     async def _delete(self, seen: Seen) -> None:
         async with self._room:
-            with suppress(ObjectMissing):
-                await self._api.delete(seen.kind, seen.name, seen.namespace, uid=seen.uid)
+            await self._api.delete(seen.kind, seen.name, seen.namespace, uid=seen.uid)
 
     async def _patch_profile(
         self, raw: Object, patch: Mapping[str, Any], subresource: str = ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from kfspawner.errors import ObjectMissing
 from kfspawner.labels import USER_ANNOTATION, USER_LABEL, USERNAME_ANNOTATION
 from kfspawner.names import slug
 from kfspawner.profiles.api import Api
@@ -34,8 +33,5 @@ async def stop_all(api: Api, profile: str, user: str) -> list[str]:
     pods = [pod async for page, _ in api.pages(theirs) for pod in page]
     names = [pod["metadata"]["name"] for pod in pods if is_of(pod, user)]
     for name in names:
-        try:
-            await api.delete("Pod", name, profile)
-        except ObjectMissing:
-            continue
+        await api.delete("Pod", name, profile)
     return names

@@ -162,7 +162,7 @@ class FakeApi(Api):
     async def delete(self, kind: str, name: str, namespace: str = "", *, uid: str = "") -> None:
         key = self._note("delete", (kind, namespace, name))
         if key not in self.objects:
-            raise ObjectMissing(f"deleting {key}", "not found", "it is gone already")
+            return
         if uid and uid != self.objects[key]["metadata"]["uid"]:
             raise ObjectExists(f"deleting {key}", "uid mismatch", "look again")
         self.remove(kind, name, namespace)

@@ -239,6 +239,15 @@ async def test_a_watch_from_too_long_ago_says_so(server: Server, api: Api, when:
         _ = [it async for it in api.watch(Selection("Profile"), "1")]
 
 
+async def test_deleting_what_is_gone_is_no_error(server: Server, api: Api) -> None:
+    server.refuse(404, "not found")
+    server.refuse(409, "the UID in the precondition is another")
+
+    await api.delete("ConfigMap", "ca", "vision", uid="u1")
+    with pytest.raises(ObjectExists, match="deleting ConfigMap ca in vision"):
+        await api.delete("ConfigMap", "ca", "vision", uid="u1")
+
+
 @pytest.mark.parametrize(
     ("status", "message", "error"),
     [

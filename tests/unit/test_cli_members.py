@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kfspawner.errors import ClusterDenied, ObjectExists
 from kfspawner.labels import MEMBERS_ANNOTATION
+from kfspawner.profiles.api import Object
 from kfspawner.profiles.members import make_member_binding
 from kfspawner.profiles.profile import Role
 from tests.fakes.api import FakeApi
@@ -216,6 +219,23 @@ def test_removing_what_others_write_meanwhile_stays() -> None:
     assert kf(api, "profiles", "remove-member", "vision", "bob").exit_code == 0
     assert declared(api) == {"carol": "view"}
     assert len(api.called("patch")) == 2
+
+
+def test_removing_a_binding_that_the_controller_was_quicker_to_delete() -> None:
+    binding = make_member_binding("vision", "bob", Role.EDIT)
+
+    class Quick(FakeApi):
+        async def patch(self, *args: Any, **kwargs: Any) -> Object:
+            patched = await super().patch(*args, **kwargs)
+            self.remove(BINDING, binding["metadata"]["name"], "vision")
+            return patched
+
+    api = Quick()
+    stand(api, profile(members='{"bob": "edit"}'), binding)
+
+    assert kf(api, "profiles", "remove-member", "vision", "bob").exit_code == 0
+    assert api.called("delete") == [(BINDING, "vision", binding["metadata"]["name"])]
+    assert members(api) == {}
 
 
 def test_removing_needs_no_right_to_read_profiles() -> None:
