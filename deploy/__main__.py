@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from deploy import hub, images
 from deploy.errors import DeployError
-from deploy.node import lifecycle, objects, packages, preflight, programs
+from deploy.node import lifecycle, mounts, objects, packages, preflight, programs
 from deploy.node.layout import Layout
 from deploy.steps import Steps
 from deploy.target import Target
@@ -64,6 +64,9 @@ def _bring_up_node(layout: Layout, steps: Steps) -> None:
     with steps.step("Debian's packages"):
         packages.install(layout)
         packages.unpack(layout)
+        if mounts.mount_helper() == mounts.FUSE:
+            packages.install(layout, packages.COMPILER)
+            mounts.build(layout)
     missing = [it for it in programs.PROGRAMS if not programs.built(layout, it).exists()]
     with ThreadPoolExecutor(max_workers=1) as pool:
         # Images wait for downloads, the compiler for the processor: together

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 from deploy.node import layout as at
 from deploy.node.layout import Layout
 
@@ -16,6 +18,7 @@ def make_configs(layout: Layout) -> dict[str, str]:
         "kubelet.yaml": _kubelet(layout, socket),
         "kube-proxy.yaml": _proxy(layout),
         "registry.yaml": _registry(layout),
+        "ganesha.conf": _nfs(layout),
     }
 
 
@@ -106,4 +109,44 @@ storage:
   filesystem: {{rootdirectory: {layout.data}/registry}}
   delete: {{enabled: true}}
 http: {{addr: "{at.NODE_ADDRESS}:{at.REGISTRY_PORT}"}}
+"""
+
+
+def _nfs(layout: Layout) -> str:
+    return f"""\
+NFS_CORE_PARAM {{
+  Bind_addr = {at.NFS_SERVER};
+  NFS_Port = {at.NFS_PORT};
+  MNT_Port = {at.MOUNTD_PORT};
+  Protocols = 3, 4;
+  # Clients of either version mount the export by one name.
+  mount_path_pseudo = true;
+  Enable_UDP = false;
+  Enable_NLM = false;
+  Enable_RQUOTA = false;
+  Plugins_Dir = {layout.debian}/usr/lib/{platform.machine()}-linux-gnu/ganesha;
+}}
+NFSv4 {{
+  # Nobody waits after a start for locks of a life before: none is kept here.
+  Graceless = true;
+  Lease_Lifetime = 10;
+  RecoveryBackend = fs;
+  RecoveryRoot = {layout.run}/private/nfs;
+  UseGetpwnam = true;
+  Only_Numeric_Owners = true;
+}}
+NFS_KRB5 {{ Active_krb5 = false; }}
+EXPORT {{
+  Export_Id = 1;
+  Path = {layout.exported};
+  Pseudo = {at.NFS_EXPORT};
+  Access_Type = RW;
+  # The provisioner makes homes as root, and gives them away.
+  Squash = No_Root_Squash;
+  SecType = sys;
+  Protocols = 3, 4;
+  Transports = TCP;
+  FSAL {{ Name = VFS; }}
+}}
+LOG {{ Default_Log_Level = WARN; }}
 """

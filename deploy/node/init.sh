@@ -16,7 +16,10 @@ mkdir -p /var/lib/cni
 mount -t tmpfs -o mode=0700 tmpfs /var/lib/cni
 mkdir -p "$RUN/private"
 mount -t tmpfs -o mode=0700 tmpfs "$RUN/private"
-mkdir "$RUN/private/containerd" "$RUN/private/cni"
+mkdir "$RUN/private/containerd" "$RUN/private/cni" "$RUN/private/nfs"
+# mount(8) looks for mount.nfs there and nowhere else; the machine's own /sbin stays as it is.
+sbin="$(readlink -f /sbin)"
+mount -t overlay -o "ro,lowerdir=$SBIN:$sbin" overlay "$sbin"
 
 # Two network namespaces by name: the machine's, for what listens on its
 # loopback, and the node's.

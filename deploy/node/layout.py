@@ -29,6 +29,12 @@ REGISTRY_NAME = "registry.kfspawner.test"
 REGISTRY_PORT = 5000
 REGISTRY = f"{REGISTRY_NAME}:{REGISTRY_PORT}"
 
+# The server of people's files, and the directory that its clients mount.
+NFS_SERVER = NODE_ADDRESS
+NFS_EXPORT = "/homes"
+NFS_PORT = 2049
+MOUNTD_PORT = 20048
+
 # Where the machine's own loopback answers for the hub, and the node's port behind it.
 HUB_PORT = int(os.environ.get("KFSPAWNER_PORT", "8000"))
 HUB_NODE_PORT = 30080
@@ -76,6 +82,11 @@ class Layout:
         return self.root / "bin"
 
     @property
+    def sbin(self) -> Path:
+        """What the node finds in /sbin besides the machine's own programs."""
+        return self.root / "sbin"
+
+    @property
     def pki(self) -> Path:
         """Certificates, as kubeadm lays them out."""
         return self.root / "pki"
@@ -92,8 +103,18 @@ class Layout:
 
     @property
     def data(self) -> Path:
-        """What ``down`` keeps: etcd, images, the registry, people's volumes."""
+        """What ``down`` keeps: etcd, images, the registry, people's files."""
         return self.root / "data"
+
+    @property
+    def nfs(self) -> Path:
+        """The NFS server's directories; what it exports is the one called like the export."""
+        return self.data / "nfs"
+
+    @property
+    def exported(self) -> Path:
+        """What clients see as `NFS_EXPORT`."""
+        return self.nfs / NFS_EXPORT.lstrip("/")
 
     @property
     def run(self) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deploy.commands import call
 from deploy.errors import DeployError
-from deploy.node import credentials, network, objects, programs
+from deploy.node import credentials, mounts, network, objects, programs
 from deploy.node import layout as at
 from deploy.node import parts as node_parts
 from deploy.node.configs import make_configs
@@ -66,7 +66,8 @@ def _start_time(pid: int) -> str:
 def start(layout: Layout) -> None:
     """Start the node's processes and make it a cluster; a running node is left alone."""
     files = _make_files(layout)
-    version = repr(sorted((program.name, program.key()) for program in programs.PROGRAMS))
+    keys = [(program.name, program.key()) for program in programs.PROGRAMS]
+    version = repr(sorted([*keys, ("mount-nfs", mounts.key())]))
     digest = hashlib.sha256((repr(files) + version).encode()).hexdigest()
     if not _healthy(layout):
         stop(layout)
@@ -120,6 +121,7 @@ def status(layout: Layout) -> bool:
             log = layout.logs / f"{part.name}.log"
             lines = log.read_text(errors="replace").splitlines()[-8:] if log.exists() else []
             print("".join(f"    {line}\n" for line in lines), end="")
+    print(f"NFS is mounted by: {mounts.mount_helper()}")
     print(objects.kubectl(layout, "get", "nodes", "-o", "wide"), end="")
     return healthy
 
@@ -169,7 +171,9 @@ def _make_files(layout: Layout) -> dict[str, str]:
 def _install(layout: Layout, files: dict[str, str]) -> None:
     """Lay out programs, certificates and configuration for a node that does not run."""
     programs.link(layout)
-    for directory in (layout.logs, layout.data / "volumes", layout.root / "cni" / "bin"):
+    mounts.link(layout, mounts.mount_helper())
+    plugins = layout.root / "cni" / "bin"
+    for directory in (layout.logs, layout.data / "volumes", layout.exported, plugins):
         directory.mkdir(parents=True, exist_ok=True)
     credentials.make(layout)
     if not (layout.venv / "bin" / "supervisord").exists():
@@ -183,8 +187,8 @@ def _install(layout: Layout, files: dict[str, str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     for plugin in (layout.debian / "usr" / "lib" / "cni").glob("*"):
-        _link(layout.root / "cni" / "bin" / plugin.name, plugin)
-    _link(layout.root / "cni" / "bin" / "calico", layout.bin / "calico")
+        _link(plugins / plugin.name, plugin)
+    _link(plugins / "calico", layout.bin / "calico")
 
 
 def _link(path: Path, target: Path) -> None:

@@ -70,6 +70,7 @@ def init_assignments(layout: Layout) -> str:
         "HOST_ADDRESS": at.HOST_ADDRESS,
         "NODE_ADDRESS": at.NODE_ADDRESS,
         "SERVICE_NETWORK": at.SERVICE_NETWORK,
+        "SBIN": layout.sbin,
         "SUPERVISORD": layout.venv / "bin" / "supervisord",
         "SUPERVISORD_CONF": layout.etc / "supervisord.conf",
     }

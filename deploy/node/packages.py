@@ -33,11 +33,16 @@ UNPACKED = (
     "containerd",
     "containernetworking-plugins",
     "docker-registry",
+    "nfs-common",
+    "nfs-ganesha",
+    "nfs-ganesha-vfs",
+    "rpcbind",
     "runc",
 )
+# What `mount-nfs` is compiled with, where the kernel cannot mount NFS itself.
+COMPILER = ("gcc", "libc6-dev", "libfuse3-dev", "libnfs-dev")
 # What the browser tests and the README's pictures need besides.
 BROWSER = ("chromium", "fonts-dejavu-core")
-_LIBRARIES = ("libseccomp2",)
 
 
 def _missing(names: tuple[str, ...]) -> list[str]:
@@ -58,7 +63,7 @@ def install(layout: Layout, names: tuple[str, ...] = INSTALLED) -> list[str]:
 
     What this ever installed is listed in ``<state>/installed-packages``.
     """
-    missing = _missing((*names, *_LIBRARIES))
+    missing = _missing(names)
     if missing:
         _apt("update")
         _apt("install", "--yes", "--no-install-recommends", *missing)
@@ -69,15 +74,41 @@ def install(layout: Layout, names: tuple[str, ...] = INSTALLED) -> list[str]:
 
 
 def unpack(layout: Layout) -> None:
-    """Unpack what is not to be installed below ``<state>/debian``."""
-    if layout.debian.exists():
+    """Unpack what is not to be installed below ``<state>/debian``, and install its libraries.
+
+    What is there for another list of packages is replaced.
+    """
+    if _unpacked(layout) == UNPACKED:
+        install(layout, tuple((layout.debian / "libraries").read_text().split()))
         return
     fresh = layout.debian.with_name("debian.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     _apt("update")
     _apt("download", *UNPACKED, cwd=fresh)
+    libraries: set[str] = set()
     for package in sorted(fresh.glob("*.deb")):
         call(["dpkg", "--extract", package, fresh], "run it again")
+        libraries |= libraries_of(call(["dpkg-deb", "--field", package, "Depends"], "run it again"))
         package.unlink()
+    install(layout, tuple(sorted(libraries)))
+    (fresh / "libraries").write_text(" ".join(sorted(libraries)))
+    (fresh / "packages").write_text(" ".join(UNPACKED))
+    old = layout.debian.with_name("debian.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if layout.debian.exists():
+        layout.debian.rename(old)
     fresh.rename(layout.debian)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _unpacked(layout: Layout) -> tuple[str, ...]:
+    listed = layout.debian / "packages"
+    return tuple(listed.read_text().split()) if listed.exists() else ()
+
+
+def libraries_of(depends: str) -> set[str]:
+    """Return the libraries in a package's field ``Depends``: they start nothing."""
+    # name [:architecture] [(>= version)] [| another], and so on, with commas between.
+    names = {one.split("(")[0].split("|")[0].strip() for one in depends.split(",")}
+    return {name.partition(":")[0] for name in names if name.startswith("lib")}

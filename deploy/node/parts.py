@@ -39,6 +39,10 @@ def parts(layout: Layout) -> list[Part]:
             ("containerd", "--config", f"{layout.etc}/containerd.toml"),
             needs_api=False,
         ),
+        # Before kubelet, and so stopped after it. -s makes it the user `daemon`, which every
+        # machine has; Debian's own user for it comes with an installation.
+        Part("rpcbind", ("rpcbind", "-f", "-s"), needs_api=False),
+        _nfs_server(layout),
         _etcd(layout),
         _api_server(layout),
         _controllers(layout),
@@ -74,6 +78,24 @@ def parts(layout: Layout) -> list[Part]:
             needs_api=False,
         ),
     ]
+
+
+def _nfs_server(layout: Layout) -> Part:
+    return Part(
+        "nfs-server",
+        (
+            "ganesha.nfsd",
+            "-F",
+            "-f",
+            f"{layout.etc}/ganesha.conf",
+            "-L",
+            "STDOUT",
+            "-p",
+            f"{layout.run}/private/nfs/pid",
+        ),
+        {"LD_LIBRARY_PATH": f"{layout.debian}/usr/lib/ganesha"},
+        needs_api=False,
+    )
 
 
 def _etcd(layout: Layout) -> Part:

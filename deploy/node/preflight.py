@@ -13,8 +13,10 @@ from pathlib import Path
 from deploy.errors import DeployError
 from deploy.node.layout import HUB_PORT, Layout
 from deploy.node.lifecycle import init_pid
+from deploy.node.mounts import FUSE, mount_helper, offers
 
 _FREE_DISK_GIB = 20
+_FUSE_DEVICE = Path("/dev/fuse")
 # The oldest that can fetch, as a module, whichever toolchain a go.mod asks for.
 _GO_MINIMUM = (1, 21)
 
@@ -50,13 +52,18 @@ def _cgroups() -> str | None:
 
 
 def _overlayfs() -> str | None:
-    if "\toverlay\n" in Path("/proc/filesystems").read_text():
+    if offers("overlay"):
         return None
-    if shutil.which("modprobe"):
-        done = subprocess.run(["modprobe", "overlay"], capture_output=True, check=False)
-        if done.returncode == 0:
-            return None
     return "no overlayfs: use a kernel that has it, or load its module `overlay`"
+
+
+def _nfs() -> str | None:
+    if mount_helper() != FUSE or (offers("fuse") and _FUSE_DEVICE.exists()):
+        return None
+    return (
+        f"neither an NFS client in this kernel nor {_FUSE_DEVICE}: load the module `nfs` or "
+        "`fuse`, in a container give it the device"
+    )
 
 
 def _go() -> str | None:
@@ -115,6 +122,7 @@ def check(layout: Layout) -> None:
         _namespaces,
         _cgroups,
         _overlayfs,
+        _nfs,
         _go,
         _packages,
         lambda: _disk(layout),

@@ -157,8 +157,8 @@ def link(layout: Layout) -> None:
         for program in PROGRAMS
         for name in program.links
     }
-    for place in (layout.debian / "usr" / "bin", layout.debian / "usr" / "sbin"):
-        targets |= {path.name: path for path in place.glob("*")}
+    for place in ("usr/bin", "usr/sbin", "sbin"):
+        targets |= {path.name: path for path in (layout.debian / place).glob("*")}
     for name, target in targets.items():
         fresh = layout.bin / f".{name}.new"
         fresh.unlink(missing_ok=True)
