@@ -103,7 +103,9 @@ def clean(layout: Layout) -> None:
     if os.environ.get("CONTEXT"):
         target = target_of(layout)
         hub.stop_forwarding(target)
-        target.run_kubectl("delete", "-k", str(target.directory), "--ignore-not-found")
+        for directory in (target.directory / "homes", target.directory):
+            if (directory / "kustomization.yaml").exists():
+                target.run_kubectl("delete", "-k", str(directory), "--ignore-not-found")
         shutil.rmtree(target.directory)
         print("people's namespaces, with their files, stay: kubectl get namespaces | grep ^kf-")
         return

@@ -17,8 +17,11 @@ from deploy.node import layout as at
 from deploy.target import Target
 
 _OVERLAY = Path(__file__).parent / "overlays" / "local"
+_HOMES = Path(__file__).parent / "homes"
 _AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 _ANSWER_SECONDS = 120
+# How old an archive is before somebody may have it deleted.
+_RETENTION = "30d"
 # What earlier versions applied, and this one does not.
 _FORMER = (
     "clusterrole/kfspawner-notebook",
@@ -69,6 +72,43 @@ def make_kustomization(
     }
 
 
+def make_homes_kustomization(target: Target, images: Mapping[str, str]) -> dict[str, Any]:
+    """Return the kustomization that puts this target's export over deploy/homes.
+
+    Parameters
+    ----------
+    target
+        Its directory holds the one where the kustomization will be.
+    images
+        Image name -> reference by digest.
+    """
+    server, _, path = target.nfs.rpartition(":")
+    repository, _, digest = images["hub"].partition("@")
+    export = [
+        {"op": "replace", "path": f"/spec/nfs/{field}", "value": value}
+        for field, value in (("server", server), ("path", path))
+    ]
+    literals = {
+        "KFSPAWNER_NFS_SERVER": server,
+        "KFSPAWNER_NFS_PATH": path,
+        "KFSPAWNER_RETENTION": _RETENTION,
+    }
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "kfspawner-homes",
+        "resources": [os.path.relpath(_HOMES, target.directory / "homes")],
+        "images": [{"name": "kfspawner/hub", "newName": repository, "digest": digest}],
+        "configMapGenerator": [{"name": "homes", "literals": _literals(literals)}],
+        "patches": [
+            {
+                "target": {"kind": "PersistentVolume", "name": "kfspawner-export"},
+                "patch": json.dumps(export),
+            }
+        ],
+    }
+
+
 def _literals(values: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in values.items()]
 
@@ -80,25 +120,41 @@ def _run_registry(target: Target) -> str:
 
 def apply(target: Target, images: Mapping[str, str], *, simulated_gpus: bool) -> None:
     """Apply the hub's manifests and return when its new pods are there."""
+    server, _, path = target.nfs.rpartition(":")
     settings = {
+        "KFSPAWNER_NFS_SERVER": server,
+        "KFSPAWNER_NFS_PATH": path,
         "KFSPAWNER_REGISTRY_PLAIN_HTTP": str(int(target.plain_http)),
         "KFSPAWNER_SIMULATED_GPUS": str(int(simulated_gpus)),
     }
-    target.directory.mkdir(parents=True, exist_ok=True)
-    kustomization = make_kustomization(target, images, settings)
-    # JSON is YAML; it holds secrets.
-    path = target.directory / "kustomization.yaml"
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(kustomization, indent=1))
+    _write(target.directory, make_kustomization(target, images, settings))
     # What this machine trusts, its people's servers trust: it may sit behind a
     # proxy that inspects TLS.
     (target.directory / "ca.crt").write_bytes(_AUTHORITIES.read_bytes())
     apply_ = ("apply", "--server-side", "--force-conflicts", "-k", str(target.directory))
     target.run_kubectl(*apply_)
+    if target.nfs:
+        _apply_homes(target, images)
     target.run_kubectl("delete", "--ignore-not-found", *_FORMER)
     for name in ("proxy", "controller", "hub"):
         rollout = ("rollout", "status", f"deployment/{name}", "--timeout=180s")
         target.run_kubectl("--namespace=kfspawner", *rollout)
+
+
+def _apply_homes(target: Target, images: Mapping[str, str]) -> None:
+    directory = target.directory / "homes"
+    _write(directory, make_homes_kustomization(target, images))
+    target.run_kubectl("apply", "--server-side", "--force-conflicts", "-k", str(directory))
+    rollout = ("rollout", "status", "deployment/provisioner", "--timeout=180s")
+    target.run_kubectl("--namespace=kfspawner-homes", *rollout)
+
+
+def _write(directory: Path, kustomization: Mapping[str, Any]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    # JSON is YAML; it may hold secrets.
+    path = directory / "kustomization.yaml"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(kustomization, indent=1))
 
 
 def wait_for_answer(target: Target) -> None:

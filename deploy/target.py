@@ -43,6 +43,8 @@ class Target:
         Where its images go: ``registry.example/prefix``.
     plain_http
         Whether that registry speaks HTTP without TLS.
+    nfs
+        The export for homes, ``server:/path``; empty for the default StorageClass.
     openings
         What people's pods may reach in private networks, ``CIDR:PORT`` each,
         with spaces between: that registry, for one.
@@ -55,6 +57,7 @@ class Target:
     registry: str
     plain_http: bool
     openings: str
+    nfs: str = ""
 
     @classmethod
     def local(cls, layout: Layout) -> Target:
@@ -67,6 +70,7 @@ class Target:
             registry=f"{at.REGISTRY}/kfspawner",
             plain_http=True,
             openings=f"{at.NODE_ADDRESS}/32:{at.REGISTRY_PORT}",
+            nfs=f"{at.NFS_SERVER}:{at.NFS_EXPORT}",
         )
 
     @classmethod
@@ -104,6 +108,7 @@ class Target:
             registry=registry.rstrip("/"),
             plain_http=plain,
             openings=os.environ.get("OPENINGS", ""),
+            nfs=_read_nfs(os.environ.get("NFS", "")),
         )
 
     def secrets(self) -> dict[str, str]:
@@ -136,3 +141,9 @@ class Target:
             "KFSPAWNER_ADMIN_TOKEN": made["KFSPAWNER_ADMIN_TOKEN"],
             "KFSPAWNER_PASSWORD": made["KFSPAWNER_PASSWORD"],
         }
+
+
+def _read_nfs(text: str) -> str:
+    if text and not re.fullmatch(r"[^:\s/][^\s/]*:/\S*", text):
+        raise DeployError(f"reading NFS={text}", "it is no export", "set NFS=<server>:</path>")
+    return text

@@ -7,12 +7,19 @@ one thing that the two sides share.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 
 from kfspawner.errors import ContextMissing
 
 _PREFIX = "KFSPAWNER_"
+
+# What the text of a variable stands for, by the type of its field.
+_READ: Mapping[str, Callable[[str], str | bool | int]] = {
+    "str": str,
+    "int": int,
+    "bool": lambda text: text == "1",
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,10 @@ class ServerContext:
         The PersistentVolumeClaim that holds their files.
     home
         Where the server mounts it, an absolute path.
+    home_sub_path
+        The directory of that claim that is theirs; empty where all of it is.
+    uid, gid
+        The user and group that own those files; runs run as them too.
     ca_config_map
         A ConfigMap of the namespace with the certificate authorities that this
         network needs, under the key ``ca.crt``; empty where there is none.
@@ -48,12 +59,15 @@ class ServerContext:
     home: str = "/home/jovyan"
     registry_plain_http: bool = False
     ca_config_map: str = ""
+    home_sub_path: str = ""
+    uid: int = 1000
+    gid: int = 100
 
     def to_env(self) -> dict[str, str]:
         """Return the environment variables that carry this context."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            _PREFIX + name.upper(): str(int(value)) if isinstance(value, bool) else value
+            _PREFIX + name.upper(): value if isinstance(value, str) else str(int(value))
             for name, value in values.items()
         }
 
@@ -66,13 +80,13 @@ class ServerContext:
         ContextMissing
             If this process was not started by KfSpawner, or by an older one.
         """
-        values: dict[str, str | bool] = {}
+        values: dict[str, str | bool | int] = {}
         missing = []
         for field in fields(cls):
             name = _PREFIX + field.name.upper()
             if name in environ:
                 text = environ[name]
-                values[field.name] = text == "1" if field.type == "bool" else text
+                values[field.name] = _READ[str(field.type)](text)
             elif field.default is MISSING:
                 missing.append(name)
         if missing:

@@ -17,6 +17,8 @@ Error
 │   ├── ObjectMissing       there is no such object
 │   ├── ObjectExists        there is one already
 │   └── VersionExpired      it does not remember what came after that
+├── HomeError               a person's files cannot be as they were asked to be
+│   └── ExportUnreachable   the server that holds them did not answer
 └── RunError                a run did not do what was asked of it
     └── RunFailed           it ended, and not well
 
@@ -131,6 +133,14 @@ class ObjectExists(ClusterError):
 
 class VersionExpired(ClusterError):
     """The cluster no longer remembers what happened since then."""
+
+
+class HomeError(Error):
+    """A home was not made, archived or given back. No file of it was touched."""
+
+
+class ExportUnreachable(HomeError):
+    """The NFS server that holds the homes did not answer."""
 
 
 class RunError(Error):

@@ -38,3 +38,27 @@ DIGEST_ANNOTATION = "kfspawner.io/digest"
 # On the RoleBinding of a member, as Kubeflow's access management writes them.
 MEMBER_USER_ANNOTATION = "user"
 MEMBER_ROLE_ANNOTATION = "role"
+
+# On a volume that the provisioner made: what is in it ("home", "folder" or
+# "archive"), and on which Profile's namespace it was made for, of several of one
+# name after each other.
+VOLUME_LABEL = "kfspawner.io/volume"
+NAMESPACE_UID_ANNOTATION = "kfspawner.io/namespace-uid"
+
+# On a home's claim: the uid and gid that own the directory, "1000:100".
+OWNER_IDS_ANNOTATION = "kfspawner.io/owner-ids"
+
+# On a claim or a volume: what the provisioner is asked to do with it, and what
+# keeps it from doing that.
+REQUEST_ANNOTATION = "kfspawner.io/request"
+TROUBLE_ANNOTATION = "kfspawner.io/trouble"
+
+# On a volume whose directory is archived, or about to be: under which name, and when.
+ARCHIVED_AS_ANNOTATION = "kfspawner.io/archived-as"
+ARCHIVED_AT_ANNOTATION = "kfspawner.io/archived-at"
+
+# On a volume: how many bytes are in it, when one of its files last changed, and
+# when that was looked at.
+USED_ANNOTATION = "kfspawner.io/used-bytes"
+CHANGED_ANNOTATION = "kfspawner.io/last-change"
+MEASURED_ANNOTATION = "kfspawner.io/measured-at"

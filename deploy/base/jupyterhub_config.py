@@ -28,7 +28,12 @@ c.JupyterHub.last_activity_interval = 30
 # Where people's servers and files go.
 c.JupyterHub.spawner_class = "kfspawner"
 c.KfSpawner.registry_prefix = os.environ["KFSPAWNER_REGISTRY_PREFIX"]
-c.KfSpawner.home_capacity = "10Gi"
+
+# People's files, on the cluster's default StorageClass. On an NFS export, with
+# deploy/homes:
+#   {"server": "nfs.example", "path": "/export/homes", "capacity": "10Gi",
+#    "folder_capacity": "100Gi"}
+c.KfSpawner.home = {"capacity": "10Gi"}
 
 # One person may run several servers: one in each of their profiles, or more.
 c.JupyterHub.allow_named_servers = True

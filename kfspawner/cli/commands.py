@@ -14,7 +14,9 @@ from kfspawner.errors import Error
 _COMMANDS = {
     "check": "kfspawner.cli.check:check",
     "controller": "kfspawner.cli.controller:controller",
+    "homes": "kfspawner.cli.homes:homes",
     "profiles": "kfspawner.cli.profiles:profiles",
+    "provisioner": "kfspawner.cli.provisioner:provisioner",
 }
 
 

@@ -1,82 +1,181 @@
-"""A person's files in one profile -> the claim that holds them."""
+"""A place's files -> the claim that holds them, as the hub makes it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
 
-from kfspawner.errors import ClusterDenied, ObjectExists
-from kfspawner.labels import USER_ANNOTATION
-from kfspawner.names import home_claim_name
-from kfspawner.profiles.api import Api
+from kfspawner.errors import ClusterDenied, ClusterError, ObjectExists, ObjectMissing
+from kfspawner.homes.ledger import Request
+from kfspawner.homes.place import Place
+from kfspawner.homes.source import HomeSource
+from kfspawner.labels import (
+    MANAGED_BY,
+    OWNER_IDS_ANNOTATION,
+    REQUEST_ANNOTATION,
+    TROUBLE_ANNOTATION,
+    USER_ANNOTATION,
+)
+from kfspawner.profiles.api import Api, Object
 from kfspawner.profiles.manifests import make_labels
 from kfspawner.profiles.patience import patiently
 from kfspawner.profiles.profile import Manifest
 
+# For how many seconds a new claim may wait for its volume, and how often one looks.
+_BOUND_SECONDS = 25.0
+_BOUND_RETRY = 0.1
+# Claims that are looked for at once.
+_AT_ONCE = 16
 
-def make_home_claim(
-    user: str,
-    namespace: str,
-    capacity: str,
-    storage_class: str = "",
-    access_modes: Sequence[str] = ("ReadWriteOnce",),
-) -> Manifest:
-    """Return the PersistentVolumeClaim of a person's home in a profile.
+
+def make_home_claim(source: HomeSource, place: Place, ids: tuple[int, int]) -> Manifest:
+    """Return the PersistentVolumeClaim of a place's files.
 
     Parameters
     ----------
-    user
-        The person's JupyterHub name.
-    namespace
-        The profile's.
-    capacity
-        How much it asks for, a Kubernetes quantity: ``10Gi``.
-    storage_class
-        The StorageClass that makes the volume; empty for the cluster's default.
-    access_modes
-        How pods may mount it.
+    source
+        Where homes come from.
+    place
+        Whose files.
+    ids
+        The uid and gid that are to own them.
     """
     spec: Manifest = {
-        "accessModes": list(access_modes),
-        "resources": {"requests": {"storage": capacity}},
+        "accessModes": list(source.access_modes),
+        "resources": {
+            "requests": {"storage": source.folder_capacity if place.is_folder else source.capacity}
+        },
     }
-    if storage_class:
-        spec["storageClassName"] = storage_class
+    if source.storage_class:
+        spec["storageClassName"] = source.storage_class
+    annotations = {OWNER_IDS_ANNOTATION: f"{ids[0]}:{ids[1]}"} if source.is_ours else {}
+    if not place.is_folder:
+        annotations[USER_ANNOTATION] = place.person
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {
-            "name": home_claim_name(user),
-            "namespace": namespace,
-            "labels": make_labels(user),
-            "annotations": {USER_ANNOTATION: user},
+            "name": place.claim,
+            "namespace": place.profile,
+            "labels": dict(MANAGED_BY) if place.is_folder else make_labels(place.person),
+            "annotations": annotations,
         },
         "spec": spec,
     }
 
 
-async def ensure_home(api: Api, claim: Manifest) -> None:
+async def ensure_home(api: Api, claim: Manifest, source: HomeSource) -> None:
     """Make sure that `claim` stands; one that stands is left as it is.
+
+    Where our provisioner makes its volume, it has one afterwards.
 
     Raises
     ------
     ClusterDenied
         If one of that name holds somebody else's files, or if the quota has no
         room for a new one.
+    ClusterError
+        If it gets no volume in time; the provisioner's words for it.
     """
     metadata = claim["metadata"]
     key = ("PersistentVolumeClaim", metadata["name"], metadata["namespace"])
     found = await patiently(lambda: api.get(*key))
     if found is None:
         try:
-            await patiently(lambda: api.create(claim))
+            found = await patiently(lambda: api.create(claim))
         except ObjectExists:
             found = await api.get(*key)
-    annotations = (found or {}).get("metadata", {}).get("annotations") or {}
-    user = metadata["annotations"][USER_ANNOTATION]
+    _check_owner(found or {}, metadata)
+    if source.is_ours:
+        await _wait_bound(api, key, found, source)
+
+
+async def find_home(api: Api, claim: Manifest) -> None:
+    """Make sure that a claim of `claim`'s name is there already.
+
+    Raises
+    ------
+    ClusterError
+        If it is not.
+    """
+    metadata = claim["metadata"]
+    name, namespace = metadata["name"], metadata["namespace"]
+    if await patiently(lambda: api.get("PersistentVolumeClaim", name, namespace)) is None:
+        raise ClusterError(
+            _preparing(metadata),
+            f"there is no claim {name} in it, and c.KfSpawner.home says that homes are there",
+            "choose another profile, or ask the administrator to make the claim",
+        )
+
+
+async def ask_to_archive(api: Api, homes: Iterable[Place]) -> list[str]:
+    """Ask the provisioner to put homes away; return the profiles of those that there are.
+
+    Raises
+    ------
+    ClusterError
+        If one of them may be left, because the cluster does not answer or refuses;
+        the others are asked for.
+    """
+    turns = asyncio.Semaphore(_AT_ONCE)
+    patch = {"metadata": {"annotations": {REQUEST_ANNOTATION: Request.ARCHIVE.value}}}
+
+    async def ask(home: Place) -> str:
+        async with turns:
+            found = await api.get("PersistentVolumeClaim", home.claim, home.profile)
+            annotations = (found or {}).get("metadata", {}).get("annotations") or {}
+            if annotations.get(USER_ANNOTATION) != home.person:
+                return ""
+            with suppress(ObjectMissing):
+                await api.patch("PersistentVolumeClaim", home.claim, patch, home.profile)
+            return home.profile
+
+    told = await asyncio.gather(*map(ask, homes), return_exceptions=True)
+    for it in told:
+        if isinstance(it, BaseException):
+            raise it
+    return [it for it in told if it and isinstance(it, str)]
+
+
+def _check_owner(found: Object, metadata: Mapping[str, Any]) -> None:
+    annotations = found.get("metadata", {}).get("annotations") or {}
+    user = metadata["annotations"].get(USER_ANNOTATION)
     # One without the annotation was made for this name by hand, or by an earlier version.
-    if annotations.get(USER_ANNOTATION, user) != user:
+    if user and annotations.get(USER_ANNOTATION, user) != user:
         raise ClusterDenied(
-            f"preparing the home of {user!r:.80} in profile {metadata['namespace']}",
+            _preparing(metadata),
             f"claim {metadata['name']} there holds the files of somebody else",
             "nothing in it was touched; choose another profile, or show this to the administrator",
         )
+
+
+async def _wait_bound(
+    api: Api, key: tuple[str, str, str], found: Object | None, source: HomeSource
+) -> None:
+    """Return once a claim has its volume."""
+    deadline = time.monotonic() + _BOUND_SECONDS
+    while True:
+        if found is None or "deletionTimestamp" in found["metadata"]:
+            why = "it is being archived"
+        elif found.get("status", {}).get("phase") == "Bound":
+            return
+        else:
+            why = (found["metadata"].get("annotations") or {}).get(TROUBLE_ANNOTATION, "")
+        if time.monotonic() > deadline:
+            _, name, namespace = key
+            raise ClusterError(
+                f"preparing claim {name} in {namespace}",
+                why or f"it has no volume after {_BOUND_SECONDS:.0f} seconds",
+                f"the files are on {source.server}:{source.path}; tell the administrator to look "
+                "at that server, and at `kubectl -n kfspawner-homes logs deploy/provisioner`",
+            )
+        await asyncio.sleep(_BOUND_RETRY)
+        found = await api.get(*key)
+
+
+def _preparing(metadata: Mapping[str, Any]) -> str:
+    user = metadata["annotations"].get(USER_ANNOTATION, "")
+    return f"preparing the home of {user!r:.80} in profile {metadata['namespace']}"

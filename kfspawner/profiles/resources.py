@@ -38,6 +38,7 @@ RESOURCES = {
     "ResourceQuota": Resource("v1", "resourcequotas"),
     "LimitRange": Resource("v1", "limitranges"),
     "PersistentVolumeClaim": Resource("v1", "persistentvolumeclaims"),
+    "PersistentVolume": Resource("v1", "persistentvolumes", namespaced=False),
     "NetworkPolicy": Resource("networking.k8s.io/v1", "networkpolicies"),
     "RoleBinding": Resource("rbac.authorization.k8s.io/v1", "rolebindings"),
     "EndpointSlice": Resource("discovery.k8s.io/v1", "endpointslices"),

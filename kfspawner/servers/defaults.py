@@ -14,6 +14,35 @@ from kfspawner.profiles.manifests import EDITOR_ACCOUNT, make_labels
 HOME = "/home/jovyan"
 
 
+def make_directory_container(image: str, sub_path: str) -> dict[str, Any]:
+    """Return the container that makes a person's directory in a claim that people share.
+
+    It runs before the server and as the same user: what kubelet makes is root's.
+
+    Parameters
+    ----------
+    image
+        The server's.
+    sub_path
+        The directory, below the claim.
+    """
+    where = "/run/home"
+    return {
+        "name": "home",
+        "image": image,
+        "command": ["mkdir", "-p", "-m", "0700", f"{where}/{sub_path}"],
+        "volumeMounts": [{"name": "home", "mountPath": where}],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "16Mi"},
+            "limits": {"cpu": "100m", "memory": "64Mi"},
+        },
+    }
+
+
 class Defaults(KubeSpawner):  # type: ignore[misc]
     """KubeSpawner with a namespace per profile and pods that pass Pod Security `restricted`.
 
@@ -51,7 +80,8 @@ class Defaults(KubeSpawner):  # type: ignore[misc]
 
     @default("delete_pvc")
     def _default_delete_pvc(self) -> bool:
-        return False
+        # The home of a deleted person is archived.
+        return True
 
     @default("cmd")
     def _default_cmd(self) -> list[str]:

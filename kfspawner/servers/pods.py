@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from kfspawner.errors import ClusterDenied, ClusterError, ObjectExists
-from kfspawner.homes.home import ensure_home, make_home_claim
+from kfspawner.homes.home import ask_to_archive, ensure_home, find_home, make_home_claim
+from kfspawner.homes.place import Place
+from kfspawner.names import namespace_name
 from kfspawner.profiles.api import Api
 from kfspawner.profiles.directory import Directory, shared_directory
 from kfspawner.profiles.patience import patiently
@@ -41,21 +44,38 @@ class Pods(Settings):
 
     # What is made.
 
+    @property
+    def _ids(self) -> tuple[int, int]:
+        """The uid and gid that own a person's files: those of their server."""
+        uid, gid = (it(self) if callable(it) else it for it in (self.uid, self.gid))
+        return int(uid), int(gid or 0)
+
     def get_pvc_manifest(self) -> Manifest:
         """Return the claim of the person's home in the profile."""
-        claim = make_home_claim(
-            self.user.name,
-            self.namespace,
-            self.home_capacity,
-            self.home_storage_class,
-            self.storage_access_modes,
-        )
+        home = Place(self.namespace, self.user.name)
+        claim = make_home_claim(self.home_source, home, self._ids)
         claim["metadata"]["name"] = self.pvc_name
         return claim
 
+    def get_folder_manifest(self) -> Manifest | None:
+        """Return the claim of what the profile shares; None where it shares nothing.
+
+        In a profile of one's own there is nobody to share with.
+        """
+        own = self.namespace == namespace_name(self.user.name)
+        if own or not self.home_source.folder_capacity:
+            return None
+        # Whoever is in the group may write in it, and only there.
+        return make_home_claim(self.home_source, Place(self.namespace), (0, self._ids[1]))
+
     async def _make_create_pvc_request(self, pvc: Manifest, _request_timeout: float) -> bool:
+        claims = [it for it in (pvc, self.get_folder_manifest()) if it]
+        source = self.home_source
         try:
-            await ensure_home(self._cluster, pvc)
+            if source.claim:
+                await find_home(self._cluster, pvc)
+            else:
+                await asyncio.gather(*(ensure_home(self._cluster, it, source) for it in claims))
         except ClusterDenied as error:
             raise await self._explained(error) from error
         return True
@@ -134,6 +154,21 @@ class Pods(Settings):
         """Stop the server; a pod of its name that is somebody else's stays."""
         if not await self._is_anothers():
             await super().stop(now)
+
+    async def delete_forever(self) -> None:
+        """Have a deleted person's homes archived, in every profile; a named server has none.
+
+        Unless `delete_pvc` is off. Nothing is deleted: the provisioner puts the
+        files away, and the administrator may give them back.
+        """
+        if self.name or not self.delete_pvc or not self.home_source.is_ours:
+            return
+        await self._directory.ready()
+        homes = [Place(profile.name, self.user.name) for profile in self._directory.profiles()]
+        archived = await ask_to_archive(self._cluster, homes)
+        self.log.info(
+            "Archiving the homes of %s: %s", self.user.name, ", ".join(archived) or "none"
+        )
 
     async def _is_anothers(self) -> bool:
         await self._start_watching_pods()

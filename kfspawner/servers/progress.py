@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from kfspawner.errors import ClusterError
@@ -67,6 +68,8 @@ _PLAIN = {
 
 _IMAGE_UNUSABLE = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _CONFIG_UNUSABLE = frozenset({"CreateContainerConfigError", "CreateContainerError"})
+# For how many seconds kubelet may try to mount before that is hopeless.
+_MOUNT_SECONDS = 10.0
 _TELL_ADMIN = "choose another image profile, or show this to the administrator"
 
 
@@ -160,6 +163,42 @@ def cannot_start(pod: Mapping[str, Any]) -> ClusterError | None:
         if error:
             return error
     return None
+
+
+def cannot_mount(
+    pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]], now: datetime
+) -> ClusterError | None:
+    """Return why a pod's files cannot be had, once kubelet has tried for a while; or None.
+
+    Parameters
+    ----------
+    pod
+        A Pod as the API returns it, whose containers have not started.
+    events
+        What was reported; other pods' events may be among it.
+    now
+        The time.
+    """
+    uid = pod["metadata"].get("uid")
+    failed = [
+        event
+        for event in events
+        if event.get("reason") in ("FailedMount", "FailedAttachVolume")
+        and event["involvedObject"].get("uid") == uid
+    ]
+    begun = [datetime.fromisoformat(it) for event in failed if (it := _first_time(event))]
+    if not begun or (now - min(begun)).total_seconds() < _MOUNT_SECONDS:
+        return None
+    return ClusterError(
+        f"starting server {pod['metadata']['name']}",
+        _line(f"its files cannot be mounted: {failed[-1].get('message') or 'no reason given'}"),
+        "show this to the administrator, who may look whether the server of the files runs; "
+        "nothing in them was touched",
+    )
+
+
+def _first_time(event: Mapping[str, Any]) -> str:
+    return str(event.get("firstTimestamp") or event.get("eventTime") or "")
 
 
 def _containers(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 from traitlets import Bool, Dict, TraitError, Unicode, validate
 
 from kfspawner.errors import InputError
+from kfspawner.homes.source import HomeSource, read_home_source
 from kfspawner.profiles.profile import make_personal, read_declared
 from kfspawner.servers.defaults import Defaults
 from kfspawner.servers.images import ImageProfile, read_image_profiles
@@ -142,24 +143,31 @@ class Settings(Defaults):
         """,
     )
 
-    home_capacity = Unicode(
-        "10Gi",
+    home = Dict(
         config=True,
         help="""
-        Set how much room a person's home in a profile asks for, as a Kubernetes quantity.
+        Set where people's homes come from: one in each profile that they use.
 
-        Default: 10Gi. Homes that exist already keep their size. Used in place
-        of KubeSpawner's `storage_capacity`.
-        """,
-    )
+        A dict that says one of three ways, with the `capacity` of a home, a
+        Kubernetes quantity, 10Gi where left out. Our provisioner on an NFS export,
+        which is deployed with the same `server` and `path`::
 
-    home_storage_class = Unicode(
-        config=True,
-        help="""
-        Name the StorageClass that makes homes.
+            {"server": "nfs.example", "path": "/export/homes", "capacity": "10Gi"}
 
-        Default: empty, the cluster's default class. Used in place of
-        KubeSpawner's `storage_class`.
+        With `"folder_capacity": "100Gi"` each profile also has a folder that its
+        members share, at `~/shared/<profile>`. Or any StorageClass::
+
+            {"storage_class": "efs", "access_modes": ["ReadWriteMany"]}
+
+        `access_modes` is `["ReadWriteOnce"]` where left out, and then servers and
+        runs of one person share a node. Or a claim that is there already in each
+        profile's namespace, with a directory for each person::
+
+            {"claim": "team-files", "sub_path": "homes"}
+
+        Default: empty, the cluster's default StorageClass. Homes that exist stay as
+        they are. Used in place of KubeSpawner's `storage_capacity`,
+        `storage_class` and `storage_access_modes`.
         """,
     )
 
@@ -187,6 +195,19 @@ class Settings(Defaults):
         except InputError as error:
             raise TraitError(str(error)) from error
         return dict(proposal.value)
+
+    @validate("home")
+    def _check_home(self, proposal: Any) -> dict[str, Any]:
+        try:
+            read_home_source(proposal.value)
+        except InputError as error:
+            raise TraitError(str(error)) from error
+        return dict(proposal.value)
+
+    @property
+    def home_source(self) -> HomeSource:
+        """Where homes come from."""
+        return read_home_source(self.home)
 
     @property
     def offered(self) -> Mapping[str, ImageProfile]:

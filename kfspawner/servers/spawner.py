@@ -6,17 +6,19 @@ import asyncio
 import copy
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from traitlets import default
 
 from kfspawner.context import ServerContext
 from kfspawner.errors import ClusterError, Error, InputError, OptionRefused
-from kfspawner.names import namespace_name
+from kfspawner.homes.place import FOLDER_CLAIM, FOLDERS
+from kfspawner.names import home_claim_name, namespace_name
 from kfspawner.profiles.api import mapped
 from kfspawner.profiles.directory import Choice
 from kfspawner.profiles.manifests import CA_CONFIG_MAP, CA_KEY
-from kfspawner.servers.defaults import HOME
+from kfspawner.servers.defaults import HOME, make_directory_container
 from kfspawner.servers.form import Page, render_form
 from kfspawner.servers.options import (
     Offers,
@@ -27,7 +29,14 @@ from kfspawner.servers.options import (
 )
 from kfspawner.servers.places import in_order, make_offers, make_places
 from kfspawner.servers.pods import Pods
-from kfspawner.servers.progress import Step, cannot_start, describe, interleave, waits_for
+from kfspawner.servers.progress import (
+    Step,
+    cannot_mount,
+    cannot_start,
+    describe,
+    interleave,
+    waits_for,
+)
 from kfspawner.servers.refused import StartRefused
 
 _CA_DIRECTORY = "/etc/kfspawner/ca"
@@ -48,6 +57,7 @@ _EXTENDED = (
     "tolerations",
     "volumes",
     "volume_mounts",
+    "init_containers",
 )
 _Form = Mapping[str, Sequence[str]]
 
@@ -174,7 +184,8 @@ class KfSpawner(Pods):
         self._place_in(options.profile)
         self._options = options
         overrides = make_overrides(self.offered[options.image_profile], options)
-        overrides["volumes"], overrides["volume_mounts"] = self._make_volumes()
+        self.image = str(overrides["image"])
+        overrides |= self._make_volumes()
         for name, value in overrides.items():
             setattr(self, name, _extend(getattr(self, name), value) if name in _EXTENDED else value)
 
@@ -182,16 +193,31 @@ class KfSpawner(Pods):
         self.namespace = profile
         self.pod_name = self._expand_user_properties(self.pod_name_template)
         self.secret_name = self._expand_user_properties(self.secret_name_template)
-        self.pvc_name = self._expand_user_properties(self.pvc_name_template)
+        self.pvc_name = self._home_claim()
         self.dns_name = self.dns_name_template.format(namespace=profile, name=self.pod_name)
 
-    def _make_volumes(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        volumes = [{"name": "home", "persistentVolumeClaim": {"claimName": self.pvc_name}}]
-        mounts: list[dict[str, Any]] = [{"name": "home", "mountPath": HOME}]
+    def _home_claim(self) -> str:
+        source = self.home_source
+        if source.is_ours:
+            # Our provisioner makes a home for the claim of this name, and of no other.
+            return home_claim_name(self.user.name)
+        return source.claim or str(self._expand_user_properties(self.pvc_name_template))
+
+    def _make_volumes(self) -> dict[str, list[dict[str, Any]]]:
+        """Return what is added to the pod for the person's files, and for the authorities."""
+        volumes = [_claimed("home", self.pvc_name)]
+        home: dict[str, Any] = {"name": "home", "mountPath": HOME}
+        mounts, first = [home], []
+        if sub_path := self.home_source.sub_path_of(self.user.name):
+            home["subPath"] = sub_path
+            first.append(make_directory_container(self.image, sub_path))
+        if self.get_folder_manifest():
+            volumes.append(_claimed("folder", FOLDER_CLAIM))
+            mounts.append({"name": "folder", "mountPath": f"{HOME}/{FOLDERS}/{self.namespace}"})
         if self.private_ca:
             volumes.append({"name": CA_CONFIG_MAP, "configMap": {"name": CA_CONFIG_MAP}})
             mounts.append({"name": CA_CONFIG_MAP, "mountPath": _CA_DIRECTORY, "readOnly": True})
-        return volumes, mounts
+        return {"volumes": volumes, "volume_mounts": mounts, "init_containers": first}
 
     def clear_state(self) -> None:
         """Forget the last server: its options, and that its claim was seen."""
@@ -238,14 +264,18 @@ class KfSpawner(Pods):
     def get_env(self) -> dict[str, Any]:
         """Return the server's environment: JupyterHub's, the certificates', and our context."""
         env: dict[str, Any] = super().get_env()
+        uid, gid = self._ids
         context = ServerContext(
             user=self.user.name,
             namespace=self.namespace,
             image=self.image,
             repository=f"{self.registry_prefix.rstrip('/')}/{self.namespace}/runs",
             home_claim=self.pvc_name,
+            home_sub_path=self.home_source.sub_path_of(self.user.name),
             home=HOME,
             registry_plain_http=self.registry_plain_http,
+            uid=uid,
+            gid=gid,
             ca_config_map=CA_CONFIG_MAP if self.private_ca else "",
         )
         env.update(context.to_env())
@@ -259,10 +289,12 @@ class KfSpawner(Pods):
     def is_pod_running(self, pod: Mapping[str, Any] | None) -> bool:
         """Say whether the pod runs; while a start waits for it, raise if it never will."""
         starting = self._start_future is not None and not self._start_future.done()
-        error = cannot_start(pod) if pod and starting else None
-        if error:
-            raise error
-        return bool(super().is_pod_running(pod))
+        running = bool(super().is_pod_running(pod))
+        if pod and starting and not running:
+            error = cannot_start(pod) or cannot_mount(pod, self.events, datetime.now(UTC))
+            if error:
+                raise error
+        return running
 
     # What the person sees meanwhile.
 
@@ -296,6 +328,10 @@ class KfSpawner(Pods):
 
 async def _render_form_of(spawner: KfSpawner) -> str:
     return await spawner.render_form()
+
+
+def _claimed(name: str, claim: str) -> dict[str, Any]:
+    return {"name": name, "persistentVolumeClaim": {"claimName": claim}}
 
 
 def _extend(configured: Any, more: Any) -> Any:

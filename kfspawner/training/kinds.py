@@ -24,7 +24,6 @@ STOPPED_ANNOTATION = "kfspawner.io/stopped"
 # Selects every run of a namespace.
 RUNS = f"{RUN_LABEL},app.kubernetes.io/managed-by=kfspawner"
 
-_UID, _GID = 1000, 100
 _CA_DIR = "/etc/kfspawner/ca"
 _CA_FILE = f"{_CA_DIR}/ca.crt"
 # OpenSSL and httpx; requests; pip; curl.
@@ -149,8 +148,8 @@ def make_pod_spec(request: RunRequest) -> Manifest:
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": _UID,
-            "runAsGroup": _GID,
+            "runAsUser": request.context.uid,
+            "runAsGroup": request.context.gid,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_make_container(request)],
@@ -166,8 +165,14 @@ def _make_container(request: RunRequest) -> Manifest:
         # Lines reach the log as they are printed.
         "PYTHONUNBUFFERED": "1",
     }
+    home: Manifest = {"name": "home", "mountPath": context.home}
+    outputs = f"runs/{request.name}"
+    if context.home_sub_path:
+        home["subPath"] = context.home_sub_path
+        outputs = f"{context.home_sub_path}/{outputs}"
     mounts: list[Manifest] = [
-        {"name": "home", "mountPath": OUTPUTS, "subPath": f"runs/{request.name}"},
+        home,
+        {"name": "home", "mountPath": OUTPUTS, "subPath": outputs},
         {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 -- a mount, not a file
     ]
     if context.ca_config_map:

@@ -120,8 +120,8 @@ MISTAKES = {
         'c.KfSpawner.profiles["nlp"]["quota"] = {"requests.storage": "1Gi"}',
         "too little storage: 10Gi asked for, 0 of 1Gi in use",
     ),
-    "home's size": ('c.KfSpawner.home_capacity = "10GB"', "'10GB' is not an amount"),
-    "setting": ("c.KfSpawner.home_capacity = 10", "home_capacity"),
+    "home's size": ('c.KfSpawner.home = {"capacity": "10GB"}', "capacity '10GB' is no amount"),
+    "setting": ("c.KfSpawner.home = 10", "home"),
     "hook": (
         "c.KfSpawner.modify_pod_hook = lambda spawner, pod: 1 / 0",
         "rendering the pod: ZeroDivisionError: division by zero; correct c.KfSpawner",

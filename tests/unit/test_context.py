@@ -23,6 +23,9 @@ TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])
         home=TEXT,
         registry_plain_http=st.booleans(),
         ca_config_map=TEXT,
+        home_sub_path=TEXT,
+        uid=st.integers(0, 2**31),
+        gid=st.integers(0, 2**31),
     )
 )
 def test_the_environment_carries_the_context(context: ServerContext) -> None:

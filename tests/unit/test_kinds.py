@@ -94,6 +94,16 @@ def test_outputs_are_in_the_home() -> None:
     assert env_of(job)["KFSPAWNER_RUN"] == "digits"
 
 
+def test_the_home_is_where_the_server_has_it() -> None:
+    context = replace(CONTEXT, home_sub_path="homes/ada", uid=2001, gid=300)
+    spec = make_job(make_request(context=context))["spec"]["template"]["spec"]
+
+    mounts = {it["mountPath"]: it["subPath"] for it in spec["containers"][0]["volumeMounts"][:2]}
+    assert mounts == {"/home/jovyan": "homes/ada", "/outputs": "homes/ada/runs/digits"}
+    assert spec["securityContext"]["runAsUser"] == 2001
+    assert spec["securityContext"]["runAsGroup"] == 300
+
+
 def test_env_is_the_persons_before_ours() -> None:
     env = env_of(make_job(make_request(env={"PYTHONUNBUFFERED": "", "LR": "0.1"})))
     assert (env["PYTHONUNBUFFERED"], env["LR"]) == ("", "0.1")

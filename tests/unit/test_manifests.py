@@ -11,13 +11,21 @@ import yaml
 from traitlets.config.loader import PyFileConfigLoader
 
 from kfspawner.homes.home import make_home_claim
+from kfspawner.homes.place import Place
+from kfspawner.homes.source import HomeSource, read_home_source
 from kfspawner.profiles import manifests
 from kfspawner.profiles.profile import make_personal
 from kfspawner.servers.images import read_image_profiles
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-FILES = sorted([*DEPLOY.glob("base/*.yaml"), *DEPLOY.glob("overlays/*/*.yaml")])
+FILES = sorted(
+    [
+        *DEPLOY.glob("base/*.yaml"),
+        *DEPLOY.glob("homes/*.yaml"),
+        *DEPLOY.glob("overlays/*/*.yaml"),
+    ]
+)
 OBJECTS = [
     (f"{path.relative_to(DEPLOY)}:{document['kind']}/{document['metadata']['name']}", document)
     for path in FILES
@@ -116,6 +124,23 @@ def test_pods_pass_pod_security_restricted(name: str) -> None:
         assert {"startupProbe", "livenessProbe"} <= set(container)
 
 
+def test_the_provisioner_is_root_with_no_capability_in_a_namespace_of_its_own() -> None:
+    homes = {document["kind"]: document for name, document in OBJECTS if name.startswith("homes/")}
+    pod = homes["Deployment"]["spec"]["template"]["spec"]
+    labels = homes["Namespace"]["metadata"]["labels"]
+
+    assert labels["pod-security.kubernetes.io/enforce"] == "baseline"
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    assert pod["volumes"] == [{"name": "export", "persistentVolumeClaim": {"claimName": "export"}}]
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
 def test_only_the_hub_and_the_controller_have_a_token() -> None:
     automounted = {
         name: BASE["Deployment", name]["spec"]["template"]["spec"]["automountServiceAccountToken"]
@@ -176,7 +201,9 @@ def test_kustomizations_name_files_that_are_there() -> None:
         document = yaml.safe_load(path.read_text())
         named = [*document["resources"], *(patch["path"] for patch in document.get("patches", []))]
         named += [
-            file for config in document["configMapGenerator"] for file in config.get("files", [])
+            file
+            for config in document.get("configMapGenerator", ())
+            for file in config.get("files", [])
         ]
         for name in named:
             assert (path.parent / name).exists(), f"{path}: {name}"
@@ -213,6 +240,8 @@ def load_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *overlays: Path
         "KFSPAWNER_REGISTRY_PLAIN_HTTP": "1",
         "KFSPAWNER_SIMULATED_GPUS": "1",
         "KFSPAWNER_ADMIN_TOKEN": "admin-token",
+        "KFSPAWNER_NFS_SERVER": "nfs.example",
+        "KFSPAWNER_NFS_PATH": "/homes",
         "POD_NAMESPACE": "hubs",
     }
     for name, value in given.items():
@@ -249,10 +278,24 @@ def test_the_local_overlay_changes_what_stands_above(
     assert profiles["cpu"].cpu.maximum == 2
     assert c.SharedPasswordAuthenticator.user_password == "long enough"
     assert c.KfSpawner.registry_plain_http is True
+    assert str(read_home_source(c.KfSpawner.home).server) == "nfs.example"
+
+
+def test_without_an_export_homes_are_of_the_default_class(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    overlay = tmp_path / "10-local.py"
+    text = (DEPLOY / "overlays" / "local" / "10-local.py").read_text()
+    overlay.write_text(text.replace('os.environ["KFSPAWNER_NFS_SERVER"]', '""'))
+
+    source = read_home_source(load_config(monkeypatch, tmp_path, overlay).KfSpawner.home)
+
+    assert (source.is_ours, source.storage_class, source.capacity) == (False, "", "2Gi")
 
 
 def test_manifests_of_a_home() -> None:
-    claim = make_home_claim("Ada Lovelace", "vision", "5Gi")
+    home = Place("vision", "Ada Lovelace")
+    claim = make_home_claim(HomeSource(capacity="5Gi"), home, (1000, 100))
 
     assert claim["metadata"]["name"].startswith("home-ada-lovelace---")
     assert claim["metadata"]["namespace"] == "vision"

@@ -8,6 +8,8 @@ import pytest
 
 from kfspawner.errors import ClusterDenied, ClusterUnreachable
 from kfspawner.homes.home import make_home_claim
+from kfspawner.homes.place import Place
+from kfspawner.homes.source import HomeSource
 from kfspawner.profiles import patience
 from kfspawner.profiles.members import make_member_binding
 from kfspawner.profiles.profile import Role
@@ -71,7 +73,12 @@ async def test_there_is_one_home_for_each_profile_and_person(
 async def test_the_files_of_somebody_else_are_not_mounted(
     hub: FakeHub, spawner: KfSpawner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub.api.put({**make_home_claim("eve", "vision", "1Gi"), "spec": {"theirs": True}})
+    hub.api.put(
+        {
+            **make_home_claim(HomeSource(), Place("vision", "eve"), (1000, 100)),
+            "spec": {"theirs": True},
+        }
+    )
     kept = hub.api.objects["PersistentVolumeClaim", "vision", "home-eve"]
     monkeypatch.setattr(spawner, "pvc_name", "home-eve")
 
@@ -82,7 +89,7 @@ async def test_the_files_of_somebody_else_are_not_mounted(
 
 
 async def test_a_home_of_before_profiles_is_its_owners(hub: FakeHub, spawner: KfSpawner) -> None:
-    older = make_home_claim("alice", "vision", "1Gi")
+    older = make_home_claim(HomeSource(), Place("vision", "alice"), (1000, 100))
     del older["metadata"]["annotations"]
     hub.api.put(older)
 

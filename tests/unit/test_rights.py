@@ -16,6 +16,8 @@ from tests.rights import CLUSTER, DOCUMENT, PROFILE, Grant, expand, read_grants,
 
 DEPLOY = DOCUMENT.parent
 ROLES = read_roles()
+# Those that may write volumes: an admission policy keeps them to volumes on NFS.
+KEPT_FROM_NODES = {"kfspawner-provisioner"}
 BINDABLE = {"kubeflow-admin", "kubeflow-edit", "kubeflow-view", "kfspawner-hub-namespace"}
 # Who these people are to the Profile below, as the page calls them.
 PEOPLE = {
@@ -46,7 +48,7 @@ def name(obj: Mapping[str, Any]) -> str:
     return str(obj["metadata"]["name"])
 
 
-BASE = list(objects("base", "overlays"))
+BASE = list(objects("base", "homes", "overlays"))
 CLUSTER_ROLES = {it["metadata"]["name"]: it for it in BASE if it["kind"] == "ClusterRole"}
 CHILDREN = make_children(TEAM, Surroundings("kfspawner", "kfspawner/hub"))
 BINDINGS = [it for it in (*BASE, *CHILDREN) if it["kind"] in ("RoleBinding", "ClusterRoleBinding")]
@@ -115,6 +117,23 @@ def test_nothing_is_bound_to_everybody_and_nobody_to_everything(binding: dict[st
         assert not subject["name"].startswith("system:")
 
 
+def test_who_writes_volumes_is_kept_to_nfs() -> None:
+    policies = {
+        name(it): it for it in objects("homes") if it["kind"] == "ValidatingAdmissionPolicy"
+    }
+    bound = {
+        it["spec"]["policyName"]: it["spec"]["validationActions"]
+        for it in objects("homes")
+        if it["kind"] == "ValidatingAdmissionPolicyBinding"
+    }
+
+    for role in KEPT_FROM_NODES:
+        policy = policies[role]["spec"]
+        assert policy["failurePolicy"] == "Fail"
+        assert any("has(it.spec.nfs)" in rule["expression"] for rule in policy["validations"])
+        assert bound[role] == ["Deny"]
+
+
 @pytest.mark.parametrize("role", CLUSTER_ROLES)
 def test_no_rule_is_a_way_to_more(role: str) -> None:
     for rule in CLUSTER_ROLES[role]["rules"]:
@@ -133,8 +152,9 @@ def test_no_rule_is_a_way_to_more(role: str) -> None:
             "pods/proxy",
             "serviceaccounts/token",
             "clusterrolebindings",
-            "persistentvolumes",
         } & set(rule["resources"])
+        # A volume may be a directory of a node.
+        assert "persistentvolumes" not in rule["resources"] or role in KEPT_FROM_NODES
         if "bind" in rule["verbs"]:
             assert rule["verbs"] == ["bind"]
             assert rule["resources"] == ["clusterroles"]

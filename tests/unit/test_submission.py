@@ -109,10 +109,9 @@ def test_the_cluster_is_asked_first_and_the_folder_is_there_before_the_job(
     seen = []
 
     def create(manifest: Any, *, dry_run: bool = False) -> Any:
-        folder = (
-            tmp_path
-            / manifest["spec"]["template"]["spec"]["containers"][0]["volumeMounts"][0]["subPath"]
-        )
+        mounts = manifest["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+        (path,) = [mount["subPath"] for mount in mounts if mount["mountPath"] == "/outputs"]
+        folder = tmp_path / path
         seen.append((dry_run, folder.is_dir(), len(packaging.calls)))
         return make(manifest, dry_run=dry_run)
 

@@ -32,7 +32,15 @@ c.JupyterHub.load_roles = [
 c.KfSpawner.registry_plain_http = os.environ["KFSPAWNER_REGISTRY_PLAIN_HTTP"] == "1"
 # What the machine trusts that deployed this, people's servers trust.
 c.KfSpawner.private_ca = True
-c.KfSpawner.home_capacity = "2Gi"
+
+# On the node's own NFS server, or the default StorageClass of another cluster.
+c.KfSpawner.home = {"capacity": "2Gi"}
+if os.environ["KFSPAWNER_NFS_SERVER"]:
+    c.KfSpawner.home |= {
+        "server": os.environ["KFSPAWNER_NFS_SERVER"],
+        "path": os.environ["KFSPAWNER_NFS_PATH"],
+        "folder_capacity": "2Gi",
+    }
 
 # One to try sharing with: its owner is alice, and bob works in it too.
 c.KfSpawner.profiles = {

@@ -1,0 +1,112 @@
+"""`kfspawner provisioner`: what the provisioner's Deployment runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import signal
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kfspawner.homes.export import Export
+from kfspawner.homes.provisioner import Provisioner, Settings
+from kfspawner.homes.service import Service
+from kfspawner.homes.volume import Server
+from kfspawner.profiles.api import Api
+
+_AGE = re.compile(r"([0-9]{1,5})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class AgeType(click.ParamType):  # type: ignore[type-arg]
+    """A span of time: ``30d``, ``12h``, ``90s``."""
+
+    name = "AGE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        """Return the span that `value` writes."""
+        if isinstance(value, timedelta):
+            return value
+        match = _AGE.fullmatch(value.strip())
+        if not match:
+            self.fail(f"{value!r} is no span of time: write 30d, 12h, 45m or 90s", param, ctx)
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+@click.command(context_settings={"show_default": True})
+@click.option(
+    "--server",
+    required=True,
+    envvar="KFSPAWNER_NFS_SERVER",
+    show_envvar=True,
+    help="The NFS server that holds the homes, by the name or address that nodes reach it under.",
+)
+@click.option(
+    "--path",
+    required=True,
+    envvar="KFSPAWNER_NFS_PATH",
+    show_envvar=True,
+    help="What it exports to them.",
+)
+@click.option(
+    "--mount-options",
+    default="hard",
+    envvar="KFSPAWNER_NFS_MOUNT_OPTIONS",
+    show_envvar=True,
+    help="How nodes mount homes, with commas between, as in nfs(5).",
+)
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path("/export"),
+    help="Where this process has the export mounted.",
+)
+@click.option(
+    "--retention",
+    type=AgeType(),
+    envvar="KFSPAWNER_RETENTION",
+    show_envvar=True,
+    help="How old an archive must be before `kfspawner homes purge` may delete it. Without it, "
+    "nothing is ever deleted.",
+)
+@click.option(
+    "--liveness-port",
+    type=click.IntRange(1, 65535),
+    default=8080,
+    help="Answer here, on /healthz, as long as it lives.",
+)
+def provisioner(
+    *,
+    server: str,
+    path: str,
+    mount_options: str,
+    root: Path,
+    retention: timedelta | None,
+    liveness_port: int,
+) -> None:
+    """Make people's homes on an NFS export, and put away those of who is gone.
+
+    Runs in a pod of its own, which has the export mounted. Two at once do no
+    harm.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    options = tuple(it.strip() for it in mount_options.split(",") if it.strip())
+    settings = Settings(Server(server, path, options), retention)
+
+    asyncio.run(_run(settings, root, liveness_port))
+
+
+async def _run(settings: Settings, root: Path, liveness_port: int) -> None:
+    async with await Api.connect() as api:
+        export = Export(root, str(settings.server))
+        service = Service(api, Provisioner(api, export, settings))
+        running = asyncio.ensure_future(service.run(liveness_port))
+        # As a container's first process it would not end by itself.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        with suppress(asyncio.CancelledError):
+            await running

@@ -1,0 +1,223 @@
+"""A server's files: which claims are made for it, how they are mounted, what becomes of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from kfspawner.errors import ClusterError, ClusterUnreachable
+from kfspawner.labels import OWNER_IDS_ANNOTATION, REQUEST_ANNOTATION
+from kfspawner.servers.progress import cannot_mount
+from kfspawner.servers.spawner import KfSpawner
+from tests.fakes.hub import FakeHub, load, pod_of
+
+NFS = {"server": "nfs.example", "path": "/homes", "capacity": "3Gi", "folder_capacity": "7Gi"}
+CLAIM = "PersistentVolumeClaim"
+NOW = datetime(2024, 5, 4, 12, 0, tzinfo=UTC)
+
+
+def bind(it: dict[str, Any]) -> None:
+    """Bind each claim at once, as the cluster does when it has a volume."""
+    if it["kind"] == CLAIM:
+        it["status"] = {"phase": "Bound"}
+
+
+@pytest.fixture
+def nfs_hub(hub: FakeHub) -> FakeHub:
+    """Return a hub of a cluster with a profile that people share, and with bound claims."""
+    hub.share("vision", members={"bob": "edit"})
+    ready = hub.api.on_write
+
+    def on_write(it: dict[str, Any]) -> None:
+        ready(it)
+        bind(it)
+
+    hub.api.on_write = on_write
+    return hub
+
+
+async def make_claims(spawner: KfSpawner) -> None:
+    assert await spawner._make_create_pvc_request(spawner.get_pvc_manifest(), 3)
+
+
+def mounts(pod: dict[str, Any]) -> dict[str, str]:
+    """Return which claim is mounted where, with its directory after a colon."""
+    names = {
+        it["name"]: it["persistentVolumeClaim"]["claimName"]
+        for it in pod["spec"]["volumes"]
+        if "persistentVolumeClaim" in it
+    }
+    return {
+        it["mountPath"]: f"{names[it['name']]}:{it.get('subPath', '')}".rstrip(":")
+        for it in pod["spec"]["containers"][0]["volumeMounts"]
+        if it["name"] in names
+    }
+
+
+async def test_a_server_in_a_shared_profile_has_its_home_and_the_folder(nfs_hub: FakeHub) -> None:
+    spawner = nfs_hub.make_spawner("bob", home=NFS)
+    pod = await pod_of(spawner, profile="vision")
+    await make_claims(spawner)
+
+    assert mounts(pod) == {
+        "/home/jovyan": "home-bob",
+        "/home/jovyan/shared/vision": "profile-folder",
+    }
+    home = nfs_hub.api.objects[CLAIM, "vision", "home-bob"]
+    folder = nfs_hub.api.objects[CLAIM, "vision", "profile-folder"]
+    for claim, ids, size in ((home, "1000:100", "3Gi"), (folder, "0:100", "7Gi")):
+        assert claim["metadata"]["annotations"][OWNER_IDS_ANNOTATION] == ids
+        assert claim["spec"] == {
+            "accessModes": ["ReadWriteMany"],
+            "resources": {"requests": {"storage": size}},
+            "storageClassName": "kfspawner-nfs",
+        }
+
+
+async def test_in_a_profile_of_ones_own_there_is_no_folder(nfs_hub: FakeHub) -> None:
+    spawner = nfs_hub.make_spawner("bob", home=NFS)
+
+    assert mounts(await pod_of(spawner)) == {"/home/jovyan": "home-bob"}
+    assert spawner.get_folder_manifest() is None
+
+
+async def test_a_template_of_kubespawner_does_not_rename_what_our_provisioner_makes(
+    nfs_hub: FakeHub,
+) -> None:
+    spawner = nfs_hub.make_spawner("bob", home=NFS, pvc_name_template="claim-{username}")
+
+    assert mounts(await pod_of(spawner)) == {"/home/jovyan": "home-bob"}
+
+
+async def test_a_person_has_the_uid_that_the_administrator_gives(nfs_hub: FakeHub) -> None:
+    spawner = nfs_hub.make_spawner("bob", home=NFS, uid=lambda spawner: 2000 + len(spawner.name))
+    pod = await pod_of(spawner)
+
+    assert pod["spec"]["containers"][0]["securityContext"]["runAsUser"] == 2000
+    claim = spawner.get_pvc_manifest()
+    assert claim["metadata"]["annotations"][OWNER_IDS_ANNOTATION] == "2000:100"
+    env = {it["name"]: it.get("value") for it in pod["spec"]["containers"][0]["env"]}
+    assert (env["KFSPAWNER_UID"], env["KFSPAWNER_GID"]) == ("2000", "100")
+
+
+async def test_a_claim_that_is_there_has_a_directory_for_each_person(nfs_hub: FakeHub) -> None:
+    source = {"claim": "team-files", "sub_path": "homes"}
+    spawner = nfs_hub.make_spawner("Bob Ross", home=source)
+    pod = await pod_of(spawner)
+
+    (mounted,) = mounts(pod).values()
+    assert mounted.startswith("team-files:homes/bob-ross---")
+    (first,) = pod["spec"]["initContainers"]
+    # Before kubelet would make it, and root's.
+    assert first["command"][-1] == f"/run/home/{mounted.partition(':')[2]}"
+    assert first["image"] == pod["spec"]["containers"][0]["image"]
+    with pytest.raises(ClusterError, match="there is no claim team-files in it"):
+        await make_claims(spawner)
+    nfs_hub.api.put(
+        {"kind": CLAIM, "metadata": {"name": "team-files", "namespace": spawner.namespace}}
+    )
+    await make_claims(spawner)
+    assert not nfs_hub.api.called("create")
+
+
+async def test_nothing_of_a_claim_leaks_into_the_next_start(nfs_hub: FakeHub) -> None:
+    spawner = nfs_hub.make_spawner("bob", home={"claim": "team-files"})
+
+    for _ in range(2):
+        pod = await pod_of(spawner)
+        assert len(pod["spec"]["initContainers"]) == 1
+        assert len(pod["spec"]["volumes"]) == 1
+
+
+# What becomes of them.
+
+
+async def test_the_homes_of_a_deleted_person_are_archived_in_every_profile(
+    nfs_hub: FakeHub,
+) -> None:
+    alice = nfs_hub.make_spawner("alice", home=NFS)
+    bob = nfs_hub.make_spawner("bob", home=NFS)
+    for spawner, profile in ((alice, "vision"), (bob, "vision"), (bob, "kf-bob")):
+        await load(spawner, profile=profile)
+        await make_claims(spawner)
+
+    await bob.delete_forever()
+
+    asked = [
+        f"{where}/{name}"
+        for (kind, where, name), it in nfs_hub.api.objects.items()
+        if kind == CLAIM and it["metadata"]["annotations"].get(REQUEST_ANNOTATION) == "archive"
+    ]
+    assert sorted(asked) == ["kf-bob/home-bob", "vision/home-bob"]
+    assert nfs_hub.api.called("delete") == []
+
+
+@pytest.mark.parametrize(
+    ("server", "config"),
+    [("gpu", {"home": NFS}), ("", {"home": NFS, "delete_pvc": False}), ("", {"home": {}})],
+    ids=["a named server", "switched off", "not ours"],
+)
+async def test_a_home_that_is_not_to_be_archived_stays(
+    nfs_hub: FakeHub, server: str, config: dict[str, Any]
+) -> None:
+    await load(nfs_hub.make_spawner("bob", home=NFS))
+    spawner = nfs_hub.make_spawner("bob", server, **config)
+    await load(spawner)
+    await make_claims(spawner)
+
+    await spawner.delete_forever()
+
+    assert nfs_hub.api.called("patch") == []
+
+
+async def test_a_home_that_may_be_left_is_an_error_and_the_others_are_archived(
+    nfs_hub: FakeHub,
+) -> None:
+    bob = nfs_hub.make_spawner("bob", home=NFS)
+    for profile in ("vision", "kf-bob"):
+        await load(bob, profile=profile)
+        await make_claims(bob)
+    silence = ClusterUnreachable("changing", "no answer", "try again")
+    nfs_hub.api.refusals["patch"] = [silence]
+
+    with pytest.raises(ClusterUnreachable):
+        await bob.delete_forever()
+
+    assert len(nfs_hub.api.called("patch")) == 2
+
+
+# What does not mount.
+
+
+def failed(seconds: int, uid: str = "u1", reason: str = "FailedMount") -> dict[str, Any]:
+    """Return what kubelet first said of a pod's volumes some seconds ago."""
+    return {
+        "reason": reason,
+        "message": "mount failed: nfs.example:/homes/vision/bob does not answer",
+        "firstTimestamp": (NOW - timedelta(seconds=seconds)).isoformat(),
+        "involvedObject": {"uid": uid},
+    }
+
+
+POD = {"metadata": {"name": "server-bob", "uid": "u1"}}
+
+
+def test_files_that_cannot_be_mounted_for_a_while_end_the_start() -> None:
+    error = cannot_mount(POD, [failed(11), failed(2)], NOW)
+
+    assert str(error) == (
+        "starting server server-bob: its files cannot be mounted: mount failed: "
+        "nfs.example:/homes/vision/bob does not answer; show this to the administrator, who may "
+        "look whether the server of the files runs; nothing in them was touched"
+    )
+
+
+@pytest.mark.parametrize(
+    "events",
+    [[], [failed(3)], [failed(60, uid="of an earlier pod")], [failed(60, reason="Pulling")]],
+    ids=["nothing", "a moment", "another pod", "another reason"],
+)
+def test_a_mount_may_take_its_time(events: list[dict[str, Any]]) -> None:
+    assert cannot_mount(POD, events, NOW) is None
