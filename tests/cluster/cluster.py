@@ -180,12 +180,13 @@ class Cluster:
         *,
         labels: Mapping[str, str] | None = None,
         account: str = "",
+        claim: str = "",
     ) -> None:
         """Start a pod that passes Pod Security `restricted`.
 
-        With an `account`, its token is in the pod.
+        With an `account`, its token is in the pod; with a `claim`, that volume is at ``/data``.
         """
-        container = {
+        container: Object = {
             "name": "main",
             "image": image,
             "command": command,
@@ -194,7 +195,7 @@ class Cluster:
                 "capabilities": {"drop": ["ALL"]},
             },
         }
-        spec = {
+        spec: Object = {
             "restartPolicy": "Never",
             "automountServiceAccountToken": bool(account),
             "serviceAccountName": account or "default",
@@ -207,6 +208,9 @@ class Cluster:
             },
             "containers": [container],
         }
+        if claim:
+            spec["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]
+            container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
         metadata = {"name": name, "labels": {"app": name, **(labels or {})}}
         self.core.create_namespaced_pod(namespace, {"metadata": metadata, "spec": spec})
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+from deploy.node.mounts import mount_helper
 from tests.cluster.cluster import until
 
 PARTS = {
@@ -20,7 +21,9 @@ PARTS = {
     "kube-scheduler",
     "kubelet",
     "local-volumes",
+    "nfs-server",
     "registry",
+    "rpcbind",
 }
 _LINE = re.compile(r"(\S+) +([A-Z]+) +(?:pid (\d+), )?.*")
 
@@ -55,6 +58,10 @@ def test_all_parts_run() -> None:
     found = status()
     assert found.healthy, found.text
     assert {part for part in PARTS if found.pid(part)} == PARTS
+
+
+def test_it_is_told_what_mounts_people_s_files() -> None:
+    assert f"NFS is mounted by: {mount_helper()}\n" in status().text
 
 
 def test_a_part_that_is_killed_is_reported_and_comes_back() -> None:

@@ -1,7 +1,7 @@
 """What of the node itself a profile's pods reach: the API and the registry, and nothing else.
 
-Only where the node is this machine's own: what stands in for the NFS server of
-people's files, and for a cloud's metadata, listens on the node and is no pod.
+Only where the node is this machine's own: the NFS server of people's files, and
+what stands in for a cloud's metadata, listen on the node and are no pods.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.cluster.conftest import Profiles
 from tests.cluster.walls import BLOCKED, FLOWS, LISTEN_WHILE_HELD, Asker, opened
 
 API_PORT = 6443
-NFS_PORT = 2049
+RPCBIND_PORT = 111
 METADATA = "169.254.169.254"
 METADATA_PORT = 80
 # Between two columns of /proc/net/tcp: what listens, and on which addresses it is alone.
@@ -79,9 +79,10 @@ def listening_ports() -> set[int]:
 @pytest.fixture(scope="module")
 def targets() -> Iterator[dict[str, str]]:
     """All that there is to reach on the node: what it is called here -> where it is."""
-    with listening(NFS_PORT, METADATA_PORT), address("test-metadata", METADATA):
+    with listening(METADATA_PORT), address("test-metadata", METADATA):
         ports = listening_ports()
-        assert {NFS_PORT, METADATA_PORT, API_PORT, at.REGISTRY_PORT, 10250} <= ports
+        nfs = {at.NFS_PORT, at.MOUNTD_PORT, RPCBIND_PORT}
+        assert {*nfs, METADATA_PORT, API_PORT, at.REGISTRY_PORT, 10250} <= ports
         # What kube-proxy sends on to the hub's proxy.
         ports.add(at.HUB_NODE_PORT)
         found = {str(port): f"{at.NODE_ADDRESS}:{port}" for port in sorted(ports)}

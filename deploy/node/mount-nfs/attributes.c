@@ -5,10 +5,8 @@
 #include <unistd.h>
 #include "files.h"
 
-/* Whoever unmounts looks at the root first; that must not wait for the server. */
-#define ROOT_PATIENCE 3000
-/* Nor does anybody who only asks how full it is. */
-#define SPACE_PATIENCE 10000
+/* Whoever unmounts looks at the root and its space first; that must not wait for the server. */
+#define UNMOUNT_PATIENCE 3000
 
 /* What the server said last of the root. */
 static struct stat root_seen = { .st_mode = S_IFDIR | 0755, .st_nlink = 2 };
@@ -19,16 +17,16 @@ static struct caller asker_of(fuse_req_t req, const struct fuse_file_info *fi)
 	return fi ? opener_of(req, fi) : caller_of(req);
 }
 
-/* How long to wait, but no longer than the mount does at all. */
-static long at_most(long patience)
+static long unmount_patience(void)
 {
-	return server.patience && server.patience < patience ? server.patience : patience;
+	return server.patience && server.patience < UNMOUNT_PATIENCE ? server.patience :
+								       UNMOUNT_PATIENCE;
 }
 
 /* The root's attributes; old ones when the server does not answer soon. */
 static int get_root(const struct caller *who, struct stat *into)
 {
-	int error = get_attributes(who, &root.handle, at_most(ROOT_PATIENCE), into);
+	int error = get_attributes(who, &root.handle, unmount_patience(), into);
 
 	pthread_mutex_lock(&root_lock);
 	if (!error)
@@ -168,7 +166,7 @@ void do_statfs(fuse_req_t req, fuse_ino_t ino)
 	FSSTAT3resok space;
 	struct question q = {
 		.send = SEND(fsstat), .args = &args, .take = take_space, .into = &space,
-		.patience = at_most(SPACE_PATIENCE),
+		.patience = unmount_patience(),
 	};
 	int error = ask(&who, &q);
 	const unsigned long unit = 4096;

@@ -12,6 +12,9 @@
 #include <unistd.h>
 #include "files.h"
 
+/* The kernel's own flag of a program that is about to run; it may be unreadable otherwise. */
+#define OPENED_TO_RUN 0x20
+
 struct fuse_session *session;
 
 struct open_file {
@@ -135,8 +138,10 @@ static int may_open(const struct caller *who, struct node *node, int flags)
 {
 	int error = 0;
 
-	if ((flags & O_ACCMODE) != O_WRONLY)
+	if (flags & OPENED_TO_RUN)
 		error = check_access(who, node, ACCESS3_READ | ACCESS3_EXECUTE, false);
+	else if ((flags & O_ACCMODE) != O_WRONLY)
+		error = check_access(who, node, ACCESS3_READ, true);
 	if (!error && (flags & O_ACCMODE) != O_RDONLY)
 		error = check_access(who, node, ACCESS3_MODIFY | ACCESS3_EXTEND, false);
 	return error;

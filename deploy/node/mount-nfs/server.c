@@ -161,6 +161,9 @@ static int wait_for(struct link *link, const struct caller *who, int64_t deadlin
 		};
 		int ready = wanted.fd < 0 ? -1 : poll(&wanted, 1, TICK);
 
+		/* libnfs would say of both the one that explains nothing. */
+		if (wanted.revents & POLLERR)
+			wanted.revents &= ~POLLHUP;
 		if (ready < 0 && errno != EINTR)
 			return AGAIN;
 		if (ready > 0 && rpc_service(link->rpc, wanted.revents) < 0 && !answer->done)
@@ -194,8 +197,13 @@ void close_link(struct link *link)
 {
 	if (!link->rpc)
 		return;
-	if (rpc_get_error(link->rpc))
-		snprintf(said, sizeof(said), "%s", rpc_get_error(link->rpc));
+	if (rpc_get_error(link->rpc)) {
+		const char *words = rpc_get_error(link->rpc), *after = strstr(words, "socket error ");
+
+		snprintf(said, sizeof(said), "%s", after ? after + strlen("socket error ") : words);
+		if (*said && said[strlen(said) - 1] == '.')
+			said[strlen(said) - 1] = '\0';
+	}
 	rpc_destroy_context(link->rpc);
 	link->rpc = NULL;
 }

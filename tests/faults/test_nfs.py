@@ -1,0 +1,212 @@
+"""What happens to people's files when the NFS server or what mounts it goes away."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from kubernetes import client, config
+
+from deploy.node import mounts
+from tests.cluster.cluster import Cluster, until
+from tests.cluster.shares import Share, shared
+from tests.cluster.test_node import status
+from tests.faults.test_recovery import LAYOUT, deploy
+
+SERVER = "nfs-server"
+
+# Appends a line and syncs it, for ever; prints how many there are, and each that took long.
+_APPEND = """
+import os, time
+
+fd = os.open("/data/log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+count = 0
+while not os.path.exists("/data/stop"):
+    begun = time.time()
+    os.write(fd, b"%08d\\n" % count)
+    os.fsync(fd)
+    count += 1
+    if count % 100 == 0 or time.time() - begun > 1:
+        print(count, f"{time.time() - begun:.1f}")
+print(count)
+"""
+# Writes a file again and again; prints how that went, and how long it took.
+_KEEP_WRITING = """
+import time
+
+while True:
+    begun = time.time()
+    try:
+        with open("/data/file", "w") as file:
+            file.write("x")
+        word = "ok"
+    except OSError as error:
+        word = error.strerror
+    print(f"{time.time() - begun:.1f} {word}")
+    time.sleep(0.2)
+"""
+_REST = "import time; open('/data/up', 'w'); time.sleep(3600)"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """The cluster, as its administrator."""
+    settings = client.Configuration()
+    config.load_kube_config(str(LAYOUT.kubeconfig), client_configuration=settings)
+    with client.ApiClient(settings) as api:
+        yield Cluster(api)
+
+
+@pytest.fixture
+def share(cluster: Cluster) -> Iterator[Share]:
+    with shared(cluster) as made:
+        yield made
+
+
+def in_node(*words: str) -> str:
+    """Run a command in the node, and return what it prints."""
+    command = [sys.executable, "-m", "deploy.node", "exec", "--", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def supervise(*words: str) -> None:
+    """Tell the node's supervisor to start or stop a part."""
+    ctl = [str(LAYOUT.venv / "bin" / "supervisorctl"), f"-c{LAYOUT.etc}/supervisord.conf"]
+    subprocess.run([*ctl, *words], capture_output=True, timeout=60, check=True)
+
+
+@contextmanager
+def stopped_server() -> Iterator[None]:
+    """Keep the NFS server from running."""
+    supervise("stop", SERVER)
+    try:
+        yield
+    finally:
+        supervise("start", SERVER)
+
+
+def kill_server() -> None:
+    """Kill the NFS server, and return once there is another."""
+    before = status().pid(SERVER)
+    assert before
+    in_node("kill", "-9", str(before))
+    until(lambda: status().pid(SERVER) not in (0, before), "the server is back")
+
+
+def appends(share: Share) -> None:
+    """Return once the appending pod has done more than it had."""
+    begun = len(share.lines("append"))
+    until(lambda: len(share.lines("append")) > begun + 1, "it appends")
+
+
+def rests(share: Share, pod: str) -> None:
+    """Start a pod that has the share and does nothing, and return once it does that."""
+    share.start(pod, _REST)
+    until(lambda: share.path("up").exists(), f"pod {pod} has the share")
+
+
+def gone(cluster: Cluster, share: Share, pod: str) -> bool:
+    """Say whether a pod has ended, and kubelet has taken away what it had."""
+    names = {it["metadata"]["name"] for it in cluster.pods(share.name)}
+    return pod not in names and share.source not in in_node("cat", "/proc/mounts")
+
+
+def test_what_was_synced_survives_kills_of_the_server(share: Share) -> None:
+    share.start("append", _APPEND)
+    for _ in range(3):
+        appends(share)
+        kill_server()
+    share.path("stop").touch()
+    lines = share.ended("append")
+    slowest = max(float(line.split()[1]) for line in lines[:-1])
+    assert slowest < 15, lines
+    written = share.path("log").read_text().split()
+    assert written == [f"{number:08}" for number in range(int(lines[-1]))]
+
+
+@pytest.mark.parametrize("signal", ["STOP", "none"], ids=["frozen", "not running"])
+def test_a_hard_mount_waits_for_its_server(share: Share, signal: str) -> None:
+    share.start("append", _APPEND)
+    appends(share)
+    if signal == "STOP":
+        pid = str(status().pid(SERVER))
+        in_node("kill", "-STOP", pid)
+        time.sleep(5)
+        in_node("kill", "-CONT", pid)
+    else:
+        with stopped_server():
+            time.sleep(5)
+    share.path("stop").touch()
+    lines = share.ended("append")
+    slowest = max(float(line.split()[1]) for line in lines[:-1])
+    assert 4 < slowest < 20, lines
+    written = share.path("log").read_text().split()
+    assert written == [f"{number:08}" for number in range(int(lines[-1]))]
+
+
+def test_a_soft_mount_fails_and_works_again(cluster: Cluster) -> None:
+    with shared(cluster, "soft", "timeo=10", "retrans=2") as share:
+        share.start("write", _KEEP_WRITING)
+        until(lambda: share.lines("write"), "it writes")
+        with stopped_server():
+            until(lambda: share.lines("write")[-1].endswith("Input/output error"), "it fails", 20)
+            seconds, _, _ = share.lines("write")[-1].partition(" ")
+            assert float(seconds) < 10
+        until(lambda: share.lines("write")[-1].endswith("ok"), "it works again", 20)
+
+
+def test_a_mount_without_its_server_fails_with_a_cause_and_works_once_it_is_back(
+    cluster: Cluster, share: Share
+) -> None:
+    def cause() -> str:
+        events = cluster.core.list_namespaced_event(share.name).items
+        said = [it.message for it in events if it.reason == "FailedMount"]
+        return said[-1] if said else ""
+
+    with stopped_server():
+        share.start("late", "open('/data/there', 'w')")
+        message = until(cause, "there is an event", 30)
+        if mounts.mount_helper() == mounts.FUSE:
+            assert f"mounting {share.source}" in message
+            assert "did not answer: see that it runs" in message
+        assert share.phase("late") == "Pending"
+    share.ended("late")
+    assert share.path("there").exists()
+
+
+def test_a_pod_can_be_deleted_while_the_server_is_away(cluster: Cluster, share: Share) -> None:
+    share.start("write", _KEEP_WRITING)
+    until(lambda: share.lines("write"), "it writes")
+    with stopped_server():
+        time.sleep(2)
+        cluster.core.delete_namespaced_pod("write", share.name)
+        until(lambda: gone(cluster, share, "write"), "it is gone", 120)
+
+
+def test_a_mount_whose_process_was_killed_is_taken_away(cluster: Cluster, share: Share) -> None:
+    if mounts.mount_helper() != mounts.FUSE:
+        pytest.skip("the kernel mounts NFS here, and is no process")
+    rests(share, "one")
+    listed = in_node("ps", "-eo", "pid=,args=").splitlines()
+    (pid,) = [it.split()[0] for it in listed if "mount.nfs" in it and share.source in it]
+    in_node("kill", "-9", pid)
+    cluster.core.delete_namespaced_pod("one", share.name)
+    until(lambda: gone(cluster, share, "one"), "it is gone", 60)
+    share.path("up").unlink()
+    rests(share, "two")
+
+
+def test_down_and_up_keep_peoples_files(share: Share) -> None:
+    share.start("write", "open('/data/kept', 'w').write('kept')")
+    share.ended("write")
+    deploy("down")
+    assert share.path("kept").read_text() == "kept"
+    deploy("up")
+    share.start("read", "print(open('/data/kept').read())")
+    assert share.ended("read") == ["kept"]
