@@ -146,6 +146,8 @@ EXPORT {{
   SecType = sys;
   Protocols = 3, 4;
   Transports = TCP;
+  # Nothing is taken for known: this machine's owner may put files there too.
+  Attr_Expiration_Time = 0;
   FSAL {{ Name = VFS; }}
 }}
 LOG {{ Default_Log_Level = WARN; }}

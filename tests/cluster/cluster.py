@@ -96,7 +96,7 @@ class Cluster:
     def log(self, namespace: str, pod: str) -> str:
         """Return what a pod has printed so far, nothing if it has not begun."""
         try:
-            return str(self.core.read_namespaced_pod_log(pod, namespace))
+            return str(self.core.read_namespaced_pod_log(pod, namespace) or "")
         except client.ApiException as error:
             # Its container is not there yet.
             if error.status != 400:

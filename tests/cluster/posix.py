@@ -16,6 +16,7 @@ import shutil
 import sqlite3
 import stat
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,7 +178,7 @@ def check_unlink_while_open() -> None:
     for _ in range(100):
         if not os.listdir("gone"):  # noqa: PTH208  names, and nothing else
             break
-        os.sync()
+        time.sleep(0.05)
     Path("gone").rmdir()
 
 

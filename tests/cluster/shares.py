@@ -82,6 +82,10 @@ class Share:
         """Return what a pod has printed so far."""
         return self._cluster.log(self.name, pod).splitlines()
 
+    def last(self, pod: str) -> str:
+        """Return the last line that a pod has printed, nothing if there is none to be had."""
+        return (self.lines(pod) or [""])[-1]
+
     def phase(self, pod: str) -> str:
         """Return how far a pod is."""
         return str(self._cluster.pod(self.name, pod)["status"]["phase"])
