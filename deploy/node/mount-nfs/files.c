@@ -8,8 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
+#include <sys/random.h>
 #include "files.h"
 
 /* The kernel's own flag of a program that is about to run; it may be unreadable otherwise. */
@@ -69,16 +68,6 @@ static void take_created(const void *result, void *into)
 	take_found(&ok->obj, &ok->obj_attributes, into);
 }
 
-/* A number that no other creation has: it tells the server a repeated question from another's. */
-static void make_verifier(createverf3 into)
-{
-	static unsigned int count;
-	uint32_t parts[2] = { time(NULL) ^ (getpid() << 12),
-			      __atomic_add_fetch(&count, 1, __ATOMIC_RELAXED) };
-
-	memcpy(into, parts, sizeof(createverf3));
-}
-
 static int create(const struct caller *who, struct node *dir, const char *name, mode_t mode,
 		  int flags, struct found *found)
 {
@@ -97,7 +86,9 @@ static int create(const struct caller *who, struct node *dir, const char *name, 
 		return error ? error : complete(who, dir, name, found);
 	}
 	args.how.mode = EXCLUSIVE;
-	make_verifier(args.how.createhow3_u.verf);
+	/* By this the server tells a repeated question from another's. */
+	if (getrandom(args.how.createhow3_u.verf, sizeof(createverf3), 0) != sizeof(createverf3))
+		return -EIO;
 	error = ask(who, &q);
 	if (!error)
 		error = complete(who, dir, name, found);
