@@ -57,6 +57,9 @@ TROUBLE_ANNOTATION = "kfspawner.io/trouble"
 ARCHIVED_AS_ANNOTATION = "kfspawner.io/archived-as"
 ARCHIVED_AT_ANNOTATION = "kfspawner.io/archived-at"
 
+# On a volume whose directory is given back: from which archive.
+RESTORED_FROM_ANNOTATION = "kfspawner.io/restored-from"
+
 # On a volume: how many bytes are in it, when one of its files last changed, and
 # when that was looked at.
 USED_ANNOTATION = "kfspawner.io/used-bytes"

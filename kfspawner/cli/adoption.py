@@ -1,34 +1,42 @@
 """Claims that stock KubeSpawner made -> people's homes, with their files as they are.
 
 A claim cannot move to another namespace, but its volume can: it is bound anew,
-to a claim in the person's own profile. Every step may be taken again after it
-was cut off anywhere; until the last, the files have a claim that says whose
-they are.
+to a claim in the person's own profile. What is meant is written on the volume
+first, where no member of any profile can write; whoever is cut off anywhere
+goes on from that.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from kfspawner.errors import ClusterError, Error, InputError, ObjectExists
-from kfspawner.homes.ledger import is_mounted
+from kfspawner.errors import ClusterError, InputError, ObjectExists
+from kfspawner.homes.ledger import holds, read_namespace
 from kfspawner.homes.place import Place
 from kfspawner.labels import MANAGED_BY, USER_ANNOTATION, USERNAME_ANNOTATION
 from kfspawner.names import namespace_name
 from kfspawner.profiles.api import Api, Object
 from kfspawner.profiles.directory import MANAGER
 from kfspawner.profiles.manifests import make_labels
-from kfspawner.profiles.profile import is_ready, make_personal, make_profile, why_not_ready
+from kfspawner.profiles.profile import (
+    is_ready,
+    make_personal,
+    make_profile,
+    read_profile,
+    why_not_ready,
+)
 
 # On claims that KubeSpawner made.
 _STOCK = {"component": "singleuser-storage"}
-# On a home, where its files were before: "namespace/claim".
-ADOPTED_ANNOTATION = "kfspawner.io/adopted-from"
-_PROFILE_SECONDS = 60.0
+# On a volume that is about to be a home's: whose, and what it was before.
+ADOPTING_ANNOTATION = "kfspawner.io/adopting"
+_HELD = "pods hold it"
+_SECONDS = 60.0
 _RETRY = 0.3
 
 
@@ -43,7 +51,7 @@ class Candidate:
     person
         Whose files it holds.
     volume
-        The PersistentVolume that it is bound to.
+        The PersistentVolume that it names.
     why_not
         Why it stays as it is, in one clause; empty if it can be adopted.
     """
@@ -53,7 +61,6 @@ class Candidate:
     uid: str
     person: str
     volume: str
-    spec: Mapping[str, Any]
     why_not: str = ""
 
     @property
@@ -61,56 +68,78 @@ class Candidate:
         """What it becomes."""
         return Place(namespace_name(self.person), self.person)
 
+    def __str__(self) -> str:
+        """Return what messages call it."""
+        return f"{self.namespace}/{self.name}"
+
 
 async def find_candidates(api: Api, namespace: str) -> list[Candidate]:
-    """Return the claims of stock KubeSpawner in a namespace, or in all where it is empty."""
-    claims, _ = await api.list("PersistentVolumeClaim", namespace)
+    """Return the claims of stock KubeSpawner in a namespace, or in all where it is empty.
+
+    None of a Profile's: there its members may write what a claim says of itself.
+    Whoever writes claims in the namespaces that are left is trusted with that.
+    """
+    claims, _ = await api.list("PersistentVolumeClaim")
     pods, _ = await api.list("Pod", namespace)
-    homes, _ = await api.list("PersistentVolumeClaim")
-    taken = {
-        (it["metadata"]["namespace"], it["metadata"]["name"]): (
-            it["metadata"].get("annotations") or {}
-        ).get(ADOPTED_ANNOTATION, "")
-        for it in homes
-    }
-    stock = [it for it in claims if _is_stock(it)]
-    return [_read(it, pods, taken) for it in stock]
+    namespaces, _ = await api.list("Namespace")
+    profiles = {it["metadata"]["name"] for it in namespaces if read_namespace(it).is_profiles}
+    there = {(it["metadata"]["namespace"], it["metadata"]["name"]) for it in claims}
+    found = [
+        _read(it, pods, there)
+        for it in claims
+        if _is_stock(it)
+        and namespace in ("", it["metadata"]["namespace"])
+        and it["metadata"]["namespace"] not in profiles
+    ]
+    return list(_one_of_each(found))
 
 
 def _is_stock(claim: Object) -> bool:
     labels = claim["metadata"].get("labels") or {}
-    # What an older one had as a name, the label says too.
     return _STOCK.items() <= labels.items() and not MANAGED_BY.items() <= labels.items()
 
 
-def _read(claim: Object, pods: Sequence[Object], taken: Mapping[tuple[str, str], str]) -> Candidate:
-    metadata, spec = claim["metadata"], claim["spec"]
+def _read(claim: Object, pods: Iterable[Object], there: Collection[tuple[str, str]]) -> Candidate:
+    metadata = claim["metadata"]
     namespace, name = metadata["namespace"], metadata["name"]
     person = (metadata.get("annotations") or {}).get(USERNAME_ANNOTATION, "")
     home = Place(namespace_name(person), person)
-    using = [
+    holding = sorted(
         pod["metadata"]["name"]
         for pod in pods
-        if pod["metadata"]["namespace"] == namespace and is_mounted(pod, name)
-    ]
+        if pod["metadata"]["namespace"] == namespace and holds(pod, name)
+    )
     why_not = ""
     if not person:
         why_not = f"it says nobody's name: kubectl annotate it with {USERNAME_ANNOTATION}=<name>"
-    elif using:
-        why_not = f"a pod has it mounted: stop {', '.join(sorted(using))}"
-    elif not spec.get("volumeName"):
-        why_not = "it has no volume, and so no files"
-    elif taken.get((home.profile, home.claim), f"{namespace}/{name}") != f"{namespace}/{name}":
+    elif holding:
+        why_not = f"{_HELD}: stop or delete {', '.join(holding)}"
+    elif (claim.get("status") or {}).get("phase") != "Bound":
+        why_not = "it is not bound to a volume, and so has no files"
+    elif (home.profile, home.claim) in there:
         why_not = f"there is a claim {home.claim} in {home.profile} already"
-    return Candidate(
-        namespace=namespace,
-        name=name,
-        uid=metadata["uid"],
-        person=person,
-        volume=spec.get("volumeName") or "",
-        spec=spec,
-        why_not=why_not,
-    )
+    volume = claim["spec"].get("volumeName") or ""
+    return Candidate(namespace, name, metadata["uid"], person, volume, why_not)
+
+
+def _one_of_each(found: Iterable[Candidate]) -> Iterable[Candidate]:
+    """Yield candidates, of each person at most one that can be adopted.
+
+    And none while another of theirs waits for a pod: it may be the one that they mean.
+    """
+    found = list(found)
+    chosen: dict[str, Candidate] = {}
+    waiting = {it.person: it for it in found if it.why_not.startswith(_HELD)}
+    for it in found:
+        if not it.why_not and it.person in waiting:
+            yield replace(it, why_not=f"{waiting[it.person]} is theirs too, and pods hold that")
+            continue
+        if not it.why_not and it.person in chosen:
+            yield replace(it, why_not=f"{chosen[it.person]} is theirs too, and becomes their home")
+            continue
+        if not it.why_not:
+            chosen[it.person] = it
+        yield it
 
 
 async def adopt(api: Api, candidate: Candidate) -> None:
@@ -119,85 +148,153 @@ async def adopt(api: Api, candidate: Candidate) -> None:
     Raises
     ------
     Error
-        What kept it from that; the files are where they were.
+        What kept it from that. The files are where they were; what was begun is
+        found by `find_unfinished`.
     """
-    doing = f"adopting claim {candidate.name} in {candidate.namespace}"
+    doing = f"adopting claim {candidate}"
     if candidate.why_not:
         raise InputError(doing, candidate.why_not, "and ask again")
+    volume = await api.get("PersistentVolume", candidate.volume)
+    # A claim may name any volume; whose it is, the volume says.
+    if volume is None or _uid_of_claim(volume) != candidate.uid:
+        raise InputError(
+            doing,
+            f"volume {candidate.volume} is not bound to it",
+            "it is left alone; see `kubectl get pv`",
+        )
+    if ADOPTING_ANNOTATION in (volume["metadata"].get("annotations") or {}):
+        raise InputError(doing, "it was begun with already", "that is finished first")
     await _ensure_profile(api, doing, candidate.person)
-    # Whatever becomes of its claims from now on, the files stay.
-    keep = {"spec": {"persistentVolumeReclaimPolicy": "Retain"}}
-    await api.patch("PersistentVolume", candidate.volume, keep)
-    try:
-        claim = await api.create(make_adopted_claim(candidate))
-    except ObjectExists:
-        home = candidate.home
-        found = await api.get("PersistentVolumeClaim", home.claim, home.profile)
-        if found is None or found["spec"].get("volumeName") != candidate.volume:
-            raise
-        claim = found
-    await api.delete(
-        "PersistentVolumeClaim", candidate.name, candidate.namespace, uid=candidate.uid
+    meant = {"person": candidate.person, "from": str(candidate), "uid": candidate.uid}
+    begun = await api.patch(
+        "PersistentVolume",
+        candidate.volume,
+        {
+            "metadata": {
+                "resourceVersion": volume["metadata"]["resourceVersion"],
+                "annotations": {ADOPTING_ANNOTATION: json.dumps(meant)},
+            },
+            # Whatever becomes of its claims from now on, the files stay.
+            "spec": {"persistentVolumeReclaimPolicy": "Retain"},
+        },
     )
-    await _hand_over(api, doing, candidate, claim)
+    await carry_on(api, begun)
 
 
-def make_adopted_claim(candidate: Candidate) -> Object:
-    """Return the claim of a home whose volume is there already."""
-    home = candidate.home
-    spec = {
-        name: candidate.spec[name]
-        for name in ("accessModes", "resources", "storageClassName", "volumeMode")
-        if name in candidate.spec
+async def find_unfinished(api: Api) -> list[Object]:
+    """Return the volumes that were about to become homes."""
+    volumes, _ = await api.list("PersistentVolume")
+    return [
+        it for it in volumes if ADOPTING_ANNOTATION in (it["metadata"].get("annotations") or {})
+    ]
+
+
+async def carry_on(api: Api, volume: Object) -> Place:
+    """Make a volume the home that is written on it, and return which that is.
+
+    Raises
+    ------
+    Error
+        What kept it from that; the volume goes on saying what is meant.
+    """
+    meant = _read_meant(volume)
+    doing = f"adopting claim {meant}"
+    await _ensure_profile(api, doing, meant.person)
+    claim = await _ensure_claim(api, doing, meant.home, volume)
+    await _drop_old(api, doing, meant)
+    fresh = await api.get("PersistentVolume", volume["metadata"]["name"])
+    bound_to = _uid_of_claim(fresh) if fresh else ""
+    if fresh is None or bound_to not in ("", meant.uid, claim["metadata"]["uid"]):
+        raise ClusterError(
+            doing, "its volume is gone, or somebody else's by now", "see `kubectl get pv`"
+        )
+    ref = {part: claim["metadata"][part] for part in ("namespace", "name", "uid")}
+    patch = {
+        "metadata": {
+            "resourceVersion": fresh["metadata"]["resourceVersion"],
+            "annotations": {ADOPTING_ANNOTATION: None},
+        },
+        "spec": {"claimRef": {**ref, "resourceVersion": None}},
     }
+    await api.patch("PersistentVolume", fresh["metadata"]["name"], patch)
+    return meant.home
+
+
+def _read_meant(volume: Object) -> Candidate:
+    """Return what is written on a volume that is about to be a home's."""
+    metadata = volume["metadata"]
+    try:
+        said = json.loads(metadata["annotations"][ADOPTING_ANNOTATION])
+        namespace, _, name = said["from"].partition("/")
+        person, uid = str(said["person"]), str(said["uid"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"adopting volume {metadata['name']}",
+            f"its annotation {ADOPTING_ANNOTATION} cannot be read",
+            "take it off with kubectl, and look whose files they are",
+        ) from error
+    return Candidate(namespace, name, uid, person, metadata["name"])
+
+
+def _uid_of_claim(volume: Object) -> str:
+    return str((volume["spec"].get("claimRef") or {}).get("uid", ""))
+
+
+async def _ensure_claim(api: Api, doing: str, home: Place, volume: Object) -> Object:
+    try:
+        return await api.create(make_adopted_claim(home, volume))
+    except ObjectExists:
+        found = await api.get("PersistentVolumeClaim", home.claim, home.profile)
+        annotations = (found or {}).get("metadata", {}).get("annotations") or {}
+        theirs = annotations.get(USER_ANNOTATION) == home.person
+        if not theirs or not found or found["spec"].get("volumeName") != volume["metadata"]["name"]:
+            raise ClusterError(
+                doing,
+                f"there is a claim {home.claim} in {home.profile} already",
+                "see `kfspawner homes list`; nothing of either was touched",
+            ) from None
+        return found
+
+
+def make_adopted_claim(home: Place, volume: Object) -> Object:
+    """Return the claim of a home whose volume is there already."""
+    spec = volume["spec"]
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {
             "name": home.claim,
             "namespace": home.profile,
-            "labels": make_labels(candidate.person),
-            "annotations": {
-                USER_ANNOTATION: candidate.person,
-                ADOPTED_ANNOTATION: f"{candidate.namespace}/{candidate.name}",
-            },
+            "labels": make_labels(home.person),
+            "annotations": {USER_ANNOTATION: home.person},
         },
-        "spec": {**spec, "volumeName": candidate.volume},
+        "spec": {
+            "accessModes": spec["accessModes"],
+            "resources": {"requests": {"storage": spec["capacity"]["storage"]}},
+            # Empty for none: left out, it would be the default class.
+            "storageClassName": spec.get("storageClassName", ""),
+            "volumeMode": spec.get("volumeMode", "Filesystem"),
+            "volumeName": volume["metadata"]["name"],
+        },
     }
 
 
-async def _hand_over(api: Api, doing: str, candidate: Candidate, claim: Object) -> None:
-    """Bind the volume to the new claim, once the old one is gone."""
-    deadline = time.monotonic() + _PROFILE_SECONDS
-    while await api.get("PersistentVolumeClaim", candidate.name, candidate.namespace):
-        if time.monotonic() > deadline:
+async def _drop_old(api: Api, doing: str, old: Candidate) -> None:
+    """Delete the old claim, and return once it is gone; another of its name is none of ours."""
+    namespace, name, uid = old.namespace, old.name, old.uid
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        found: Mapping[str, Any] | None = await api.get("PersistentVolumeClaim", name, namespace)
+        if found is None or found["metadata"]["uid"] != uid:
+            return
+        if "deletionTimestamp" not in found["metadata"]:
+            await api.delete("PersistentVolumeClaim", name, namespace, uid=uid)
+        elif time.monotonic() > deadline:
             raise ClusterError(
                 doing, "something holds the old claim", "see its finalizers, and ask again"
             )
-        await asyncio.sleep(_RETRY)
-    await finish(api, candidate.volume, claim)
-
-
-async def find_unfinished(api: Api) -> list[tuple[str, Object]]:
-    """Return the volumes that were about to be handed over, each with the home's claim."""
-    claims, _ = await api.list("PersistentVolumeClaim")
-    there = {(it["metadata"]["namespace"], it["metadata"]["name"]) for it in claims}
-    unfinished = []
-    for claim in claims:
-        origin = (claim["metadata"].get("annotations") or {}).get(ADOPTED_ANNOTATION, "")
-        bound = (claim.get("status") or {}).get("phase") == "Bound"
-        namespace, _, name = origin.partition("/")
-        if origin and not bound and (namespace, name) not in there:
-            unfinished.append((claim["spec"]["volumeName"], claim))
-    return unfinished
-
-
-async def finish(api: Api, volume: str, claim: Object) -> None:
-    """Hand a volume over whose old claim is gone."""
-    metadata = claim["metadata"]
-    ref = {name: metadata[name] for name in ("namespace", "name", "uid")}
-    patch = {"spec": {"claimRef": {**ref, "resourceVersion": None}}}
-    await api.patch("PersistentVolume", volume, patch)
+        else:
+            await asyncio.sleep(_RETRY)
 
 
 async def _ensure_profile(api: Api, doing: str, person: str) -> None:
@@ -205,11 +302,14 @@ async def _ensure_profile(api: Api, doing: str, person: str) -> None:
     wanted = make_personal(person, {})
     found = await api.get("Profile", wanted.name)
     if found is None:
-        try:
-            found = await api.apply(make_profile(wanted), manager=MANAGER, force=False)
-        except Error as error:
-            raise InputError(doing, str(error), "see `kfspawner profiles list`") from error
-    deadline = time.monotonic() + _PROFILE_SECONDS
+        found = await api.apply(make_profile(wanted), manager=MANAGER, force=False)
+    if read_profile(found).owner != wanted.owner:
+        raise InputError(
+            doing,
+            f"profile {wanted.name} belongs to somebody else",
+            "nothing in it was touched; rename one of the two",
+        )
+    deadline = time.monotonic() + _SECONDS
     while found is None or not is_ready(found):
         if time.monotonic() > deadline:
             why = why_not_ready(found) if found else "it is gone"

@@ -132,7 +132,8 @@ def _read_home(obj: Object, live: Mapping[str, Volume], pods: Iterable[Object]) 
 def _place_of(metadata: Mapping[str, Any]) -> Place | None:
     person = (metadata.get("annotations") or {}).get(USER_ANNOTATION, "")
     ours = MANAGED_BY.items() <= (metadata.get("labels") or {}).items()
-    return Place(metadata["namespace"], person) if person and ours else None
+    place = Place(metadata["namespace"], person)
+    return place if person and ours and metadata["name"] == place.claim else None
 
 
 def _of_volume(volume: Volume) -> Home:
@@ -194,8 +195,9 @@ def show_size(count: int) -> str:
     """Return a number of bytes as people read it."""
     size = float(count)
     for unit in _UNITS[:-1]:
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        text = f"{size:.0f}" if unit == "B" else f"{size:.1f}"
+        if float(text) < 1024:
+            return f"{text} {unit}"
         size /= 1024
     return f"{size:.1f} {_UNITS[-1]}"
 

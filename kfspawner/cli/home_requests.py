@@ -31,10 +31,19 @@ async def archive(api: Api, place: Place) -> str:
         If the provisioner does not do it.
     """
     doing = f"archiving {place}"
-    home = _live(doing, await find_homes(api, place.profile), place)
+    homes = await find_homes(api, place.profile)
+    home = _live(doing, homes, place)
     if home.pods:
         raise InputError(
             doing, f"pods have it mounted: {', '.join(home.pods)}", "stop the server and the runs"
+        )
+    if home.volume is None and home.claim:
+        raise InputError(
+            doing,
+            "it has no volume, so nothing of it is in use",
+            f"see why: {home.claim.trouble}"
+            if home.claim.trouble
+            else "see `kfspawner homes show`",
         )
     if home.volume is None:
         raise InputError(
@@ -42,8 +51,12 @@ async def archive(api: Api, place: Place) -> str:
             f"its volume is of StorageClass {home.storage_class or 'default'}, and not on NFS",
             "delete its claim with kubectl, after its PersistentVolume is set to Retain",
         )
+    before = _stamps(homes, place)
     await _ask(api, doing, home.volume, Request.ARCHIVE)
-    return _stamps(await find_homes(api, place.profile), place)[-1]
+    made = set(_stamps(await find_homes(api, place.profile), place)) - set(before)
+    if not made:
+        raise HomeError(doing, "somebody deleted its volume meanwhile", "look on the export for it")
+    return max(made)
 
 
 async def restore(api: Api, place: Place, stamp: str) -> str:
@@ -123,7 +136,8 @@ async def _ask(api: Api, doing: str, asked: Volume, request: Request) -> None:
             return
         trouble = volume.trouble
         if trouble and not volume.request:
-            raise HomeError(doing, trouble, "nothing was touched")
+            # The provisioner's words are whole.
+            raise InputError("the provisioner refuses", trouble, "ask again once that is mended")
     said = trouble or f"the provisioner did not do it in {_PATIENCE:.0f} s"
     raise HomeError(doing, said, _NO_ANSWER)
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import click
 
-from kfspawner.cli.adoption import adopt, find_candidates, find_unfinished, finish
+from kfspawner.cli.adoption import adopt, carry_on, find_candidates, find_unfinished
 from kfspawner.cli.connection import on_cluster
 from kfspawner.cli.home_listing import Home, describe, find_homes, make_table, show_size
 from kfspawner.cli.home_requests import archive, older_than, purge, restore
@@ -128,26 +128,34 @@ def adopt_(namespace: str, *, dry_run: bool) -> None:
 async def _adopt(api: Api, namespace: str, *, dry_run: bool) -> int:
     """Adopt what can be; return how many claims stay as they are."""
     stays = 0
-    for volume, claim in await find_unfinished(api):
-        if not dry_run:
-            await finish(api, volume, claim)
-        click.echo(f"{claim['metadata']['name']}: {'would be' if dry_run else 'is'} finished")
-    found = await find_candidates(api, namespace)
-    for it in found:
-        told = f"{it.namespace}/{it.name}"
-        try:
-            if not dry_run and not it.why_not:
-                await adopt(api, it)
-        except Error as error:
-            click.echo(f"{told}: {error}", err=True)
-            stays += 1
+    unfinished = await find_unfinished(api)
+    for volume in unfinished:
+        told = f"volume {volume['metadata']['name']}"
+        if dry_run:
+            click.echo(f"{told}: was begun with, and would be finished")
             continue
+        try:
+            click.echo(f"{told}: is now {await carry_on(api, volume)}")
+        except Error as error:
+            stays += 1
+            click.echo(f"{told}: {error}", err=True)
+    begun = {it["metadata"]["name"] for it in unfinished}
+    found = [it for it in await find_candidates(api, namespace) if it.volume not in begun]
+    for it in found:
         if it.why_not:
             stays += 1
-            click.echo(f"{told}: stays; {it.why_not}")
+            click.echo(f"{it}: stays; {it.why_not}")
+        elif dry_run:
+            click.echo(f"{it}: would become {it.home}")
         else:
-            click.echo(f"{told}: {'would become' if dry_run else 'is now'} {it.home}")
-    if not found:
+            try:
+                await adopt(api, it)
+            except Error as error:
+                stays += 1
+                click.echo(f"{it}: {error}", err=True)
+            else:
+                click.echo(f"{it}: is now {it.home}")
+    if not found and not unfinished:
         click.echo("There are no claims of KubeSpawner's.")
     return stays
 

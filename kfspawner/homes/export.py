@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
+import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from kfspawner.errors import ExportUnreachable, HomeError
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Whoever passes through sees no names: they are other people's.
 _PASSAGE = 0o711
+# Levels of directories that are looked at below one.
+_DEPTH = 100
 # What a client says of a server that does not answer.
 _NO_ANSWER = frozenset(
     {
@@ -100,7 +103,8 @@ class Export:
         try:
             found = os.fstat(made)
             wanted = (ownership.uid, ownership.gid)
-            if (found.st_uid, found.st_gid) == wanted:
+            own = wanted == (os.geteuid(), os.getegid())
+            if (found.st_uid, found.st_gid) == wanted and not (own and _is_empty(made)):
                 return
             if found.st_uid != os.geteuid() or not _is_empty(made):
                 raise HomeError(
@@ -135,7 +139,8 @@ class Export:
         doing = f"moving {directory} to {target}"
         with self._mapped(doing):
             here, there = self.has(directory), self.has(target)
-            if here and there:
+            # Whoever does the same may have been quicker between the two looks.
+            if here and there and self.has(directory):
                 raise HomeError(
                     doing,
                     f"{self._name} has both",
@@ -174,28 +179,20 @@ class Export:
             except FileNotFoundError:
                 return
             try:
-                # It opens each directory from the one above it, as we do.
-                with suppress(FileNotFoundError):
-                    shutil.rmtree(directory.rpartition("/")[2], dir_fd=parent)
+                _remove_tree(parent, directory.rpartition("/")[2])
             finally:
                 os.close(parent)
 
     def measure(self, directory: str) -> Usage:
-        """Return what is in a directory. It looks at every file: that takes its time."""
+        """Return what is in a directory. It looks at every file: that takes its time.
+
+        Files below a hundred levels of directories are not counted.
+        """
         used, changed = 0, 0.0
         with self._mapped(f"measuring {directory}"):
-            opened = self._open_directory(directory)
-            try:
-                for _, _, files, inner in os.fwalk(".", dir_fd=opened, follow_symlinks=False):
-                    changed = max(changed, os.fstat(inner).st_mtime)
-                    for name in files:
-                        # It may be gone by now.
-                        with suppress(FileNotFoundError):
-                            found = os.stat(name, dir_fd=inner, follow_symlinks=False)
-                            used += found.st_blocks * 512
-                            changed = max(changed, found.st_mtime)
-            finally:
-                os.close(opened)
+            for found in _walk(self._open_directory(directory)):
+                used += 0 if stat.S_ISDIR(found.st_mode) else found.st_blocks * 512
+                changed = max(changed, found.st_mtime)
         return Usage(used, datetime.fromtimestamp(int(changed), UTC))
 
     def _open_parent(self, directory: str, *, create: bool = False) -> int:
@@ -257,6 +254,83 @@ class Export:
 def _open(parent: int, name: str) -> int:
     """Return a descriptor of a directory in `parent`, and not of where a symlink leads."""
     return os.open(name, _DIRECTORY, dir_fd=parent)
+
+
+def _walk(top: int) -> Iterator[os.stat_result]:
+    """Yield what is known of a directory and of all that is in it; close it.
+
+    Somebody may change it meanwhile: what is gone is left out.
+    """
+    levels: list[tuple[int, list[str]]] = []
+
+    def enter(opened: int) -> os.stat_result:
+        names: list[str] = []
+        # It is closed in the end, whatever it says now.
+        levels.append((opened, names))
+        names += _names(opened)
+        return os.fstat(opened)
+
+    try:
+        yield enter(top)
+        while levels:
+            here, names = levels[-1]
+            if not names:
+                os.close(levels.pop()[0])
+                continue
+            name = names.pop()
+            with suppress(FileNotFoundError, NotADirectoryError):
+                found = os.stat(name, dir_fd=here, follow_symlinks=False)
+                if stat.S_ISDIR(found.st_mode) and len(levels) < _DEPTH:
+                    found = enter(_open(here, name))
+                yield found
+    finally:
+        for opened, _ in levels:
+            os.close(opened)
+
+
+def _remove_tree(parent: int, name: str) -> None:
+    """Delete a directory with all that is in it; who else does that may be quicker.
+
+    What is deeper than a few levels is first moved up to the top: a tree may be
+    deeper than a process can have directories open.
+    """
+    with suppress(FileNotFoundError):
+        while True:
+            top = _open(parent, name)
+            try:
+                while inside := _names(top):
+                    for inner in inside:
+                        _remove_inside(top, top, inner, 1)
+            finally:
+                os.close(top)
+            try:
+                return os.rmdir(name, dir_fd=parent)
+            except OSError as error:
+                # Another has moved something up just now.
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+
+
+def _remove_inside(top: int, here: int, name: str, depth: int) -> None:
+    with suppress(FileNotFoundError):
+        if not stat.S_ISDIR(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=here)
+            return
+        if depth >= _DEPTH:
+            os.rename(name, f".{secrets.token_hex(8)}", src_dir_fd=here, dst_dir_fd=top)
+            return
+        opened = _open(here, name)
+        try:
+            for inner in _names(opened):
+                _remove_inside(top, opened, inner, depth + 1)
+        finally:
+            os.close(opened)
+        os.rmdir(name, dir_fd=here)
+
+
+def _names(opened: int) -> list[str]:
+    with os.scandir(opened) as inside:
+        return [it.name for it in inside]
 
 
 def _is_empty(opened: int) -> bool:

@@ -173,7 +173,7 @@ async def _wait_bound(
                 "at that server, and at `kubectl -n kfspawner-homes logs deploy/provisioner`",
             )
         await asyncio.sleep(_BOUND_RETRY)
-        found = await api.get(*key)
+        found = await patiently(lambda: api.get(*key))
 
 
 def _preparing(metadata: Mapping[str, Any]) -> str:

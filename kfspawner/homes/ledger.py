@@ -19,6 +19,7 @@ from kfspawner.labels import (
     OWNER_IDS_ANNOTATION,
     PROFILE_LABEL,
     REQUEST_ANNOTATION,
+    RESTORED_FROM_ANNOTATION,
     TROUBLE_ANNOTATION,
     USED_ANNOTATION,
     USER_ANNOTATION,
@@ -28,6 +29,7 @@ from kfspawner.names import home_claim_name
 
 STORAGE_CLASS = "kfspawner-nfs"
 
+_COUNT = re.compile(r"[0-9]{1,18}")
 _IDS = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
 # The notebook images' user and group.
 _DEFAULT_IDS = (1000, 100)
@@ -109,6 +111,9 @@ class Volume:
     archived_as, archived_at
         The stamp under which its files are archived, or are about to be, and when
         that was; empty for those that are in use.
+    restored_from
+        The stamp of the archive that is given back in it, while that is under way and
+        afterwards; empty for a home that never was archived.
     used, changed, measured
         How many bytes are in it, when a file last changed, and when that was
         measured; None before it was.
@@ -129,6 +134,7 @@ class Volume:
     trouble: str
     archived_as: str
     archived_at: datetime | None
+    restored_from: str = ""
     used: int | None = None
     changed: datetime | None = None
     measured: datetime | None = None
@@ -185,13 +191,21 @@ def read_volume(obj: Mapping[str, Any]) -> Volume | None:
     content = labels.get(VOLUME_LABEL)
     if content not in set(Content) or "nfs" not in spec or "deletionTimestamp" in metadata:
         return None
+    place = Place(labels.get(PROFILE_LABEL, ""), annotations.get(USER_ANNOTATION, ""))
+    stamp = annotations.get(ARCHIVED_AS_ANNOTATION, "")
+    where = place.archived(stamp) if content == Content.ARCHIVE else place
+    # Its name cannot change: what says something else was written by others.
+    if where.volume != metadata["name"] or not spec["nfs"]["path"].endswith(f"/{where.directory}"):
+        return None
+    if content != Content.ARCHIVE and place.is_folder != (content == Content.FOLDER):
+        return None
     claim = spec.get("claimRef") or {}
     used = annotations.get(USED_ANNOTATION)
     return Volume(
         name=metadata["name"],
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
-        place=Place(labels.get(PROFILE_LABEL, ""), annotations.get(USER_ANNOTATION, "")),
+        place=place,
         content=Content(content),
         claim=(claim.get("namespace", ""), claim.get("name", ""), claim.get("uid", "")),
         namespace_uid=annotations.get(NAMESPACE_UID_ANNOTATION, ""),
@@ -201,24 +215,33 @@ def read_volume(obj: Mapping[str, Any]) -> Volume | None:
         path=spec["nfs"]["path"],
         request=annotations.get(REQUEST_ANNOTATION, ""),
         trouble=annotations.get(TROUBLE_ANNOTATION, ""),
-        archived_as=annotations.get(ARCHIVED_AS_ANNOTATION, ""),
+        archived_as=stamp,
+        restored_from=annotations.get(RESTORED_FROM_ANNOTATION, ""),
         archived_at=_read_moment(annotations.get(ARCHIVED_AT_ANNOTATION)),
-        used=int(used) if used and used.isdecimal() else None,
+        used=int(used) if used and _COUNT.fullmatch(used) else None,
         changed=_read_moment(annotations.get(CHANGED_ANNOTATION)),
         measured=_read_moment(annotations.get(MEASURED_ANNOTATION)),
     )
 
 
-def is_mounted(pod: Mapping[str, Any], claim: str) -> bool:
-    """Say whether a pod has a claim of its namespace mounted, or will have."""
-    if (pod.get("status") or {}).get("phase") in _ENDED:
-        return False
+def is_ended(pod: Mapping[str, Any]) -> bool:
+    """Say whether a pod does nothing any more."""
+    return (pod.get("status") or {}).get("phase") in _ENDED
+
+
+def holds(pod: Mapping[str, Any], claim: str) -> bool:
+    """Say whether a pod names a claim of its namespace: then the cluster keeps the claim."""
     volumes = pod["spec"].get("volumes") or ()
     return any((it.get("persistentVolumeClaim") or {}).get("claimName") == claim for it in volumes)
+
+
+def is_mounted(pod: Mapping[str, Any], claim: str) -> bool:
+    """Say whether a pod has a claim of its namespace mounted, or will have."""
+    return holds(pod, claim) and not is_ended(pod)
 
 
 def _read_moment(text: str | None) -> datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone(UTC) if text else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -17,7 +17,7 @@ FOLDER_CLAIM = "profile-folder"
 FOLDERS = "shared"
 _FOLDER = "_shared"
 _ARCHIVE = "_archive"
-_STAMP = "%Y%m%dt%H%M%Sz"
+_STAMP = "%Y%m%dt%H%M%S"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Archived:
     place
         Whose they were.
     stamp
-        When they were put away: ``20261124t101500z``.
+        When they were put away: ``20261124t101500-250z``.
     """
 
     place: Place
@@ -100,4 +100,6 @@ class Archived:
 
 def make_stamp(moment: datetime) -> str:
     """Return a moment as it stands in the names of what is archived."""
-    return moment.astimezone(UTC).strftime(_STAMP)
+    at = moment.astimezone(UTC)
+    # To the millisecond: one place may be archived twice in a second.
+    return f"{at.strftime(_STAMP)}-{at.microsecond // 1000:03}z"

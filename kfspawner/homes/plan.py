@@ -23,6 +23,8 @@ class Step(StrEnum):
     REBIND = "rebind"
     # The volume bears where its files go from now on.
     MARK = "mark"
+    # The claim has its volume, and goes on saying that it has trouble.
+    CLEAR = "clear"
     # The claim is deleted; the cluster keeps it until no pod uses it.
     UNCLAIM = "unclaim"
     # The directory moves, its volume is made there, the old one goes.
@@ -57,22 +59,28 @@ class Standing:
         """The archive that something is asked for, if there is one."""
         return next((it for it in self.archives if it.request), None)
 
+    @property
+    def is_restoring(self) -> bool:
+        """Whether the volume is there because an archive is being given back."""
+        asked = self.asked
+        return bool(self.volume and asked and self.volume.restored_from == asked.archived_as)
+
 
 def next_step(standing: Standing) -> Step | None:
     """Return what is to be done about a place; None if nothing is, or if it must wait."""
     claim, volume = standing.claim, standing.volume
+    if standing.is_restoring:
+        return Step.RESTORE
     if volume and (volume.archived_as or is_over(standing, volume)):
         return _put_away(volume, claim)
     if claim and claim.request == Request.ARCHIVE and not claim.ending:
         # Nothing was made for it yet.
         return Step.UNCLAIM
-    if standing.asked:
-        return _answer(standing, standing.asked)
-    if claim is None or claim.ending or not is_profiles(standing.namespace):
-        return None
-    if volume is None:
-        return Step.PROVISION
-    return None if volume.claim == (claim.namespace, claim.name, claim.uid) else Step.REBIND
+    if claim and not claim.ending and is_profiles(standing.namespace):
+        step = _serve(claim, volume)
+        if step:
+            return step
+    return _answer(standing, standing.asked) if standing.asked else None
 
 
 def is_over(standing: Standing, volume: Volume) -> bool:
@@ -87,6 +95,14 @@ def is_profiles(namespace: Namespace | None) -> bool:
     return namespace is not None and namespace.is_profiles
 
 
+def _serve(claim: Claim, volume: Volume | None) -> Step | None:
+    if volume is None:
+        return Step.PROVISION
+    if volume.claim != (claim.namespace, claim.name, claim.uid):
+        return Step.REBIND
+    return Step.CLEAR if claim.trouble else None
+
+
 def _answer(standing: Standing, archive: Volume) -> Step:
     if archive.request == Request.PURGE:
         return Step.PURGE
@@ -99,7 +115,7 @@ def _put_away(volume: Volume, claim: Claim | None) -> Step | None:
         return Step.MARK
     # A claim that came after it has its turn when this is done.
     if claim and claim.uid == volume.claim[2]:
-        return None if claim.ending else Step.UNCLAIM
+        return Step.UNCLAIM
     return Step.ARCHIVE
 
 
@@ -107,6 +123,9 @@ def by_place(
     claims: Sequence[Claim], volumes: Sequence[Volume], namespaces: Mapping[str, Namespace]
 ) -> dict[str, Standing]:
     """Return how each place stands, by the name of its volume.
+
+    An archive that is to be deleted stands for itself, by its own name: nobody
+    waits until all files in it are gone.
 
     Parameters
     ----------
@@ -118,11 +137,13 @@ def by_place(
     claimed = {it.place.volume: it for it in claims if it.place}
     live = {it.place.volume: it for it in volumes if not it.is_archive}
     archived: dict[str, list[Volume]] = {}
+    purged = {it.name: it for it in volumes if it.is_archive and it.request == Request.PURGE}
     for it in sorted(volumes, key=lambda it: it.archived_as, reverse=True):
-        if it.is_archive:
+        if it.is_archive and it.name not in purged:
             archived.setdefault(it.place.volume, []).append(it)
     places = {it.place for it in volumes} | {it.place for it in claims if it.place}
-    return {
+    alone = {name: Standing(None, None, (it,), None) for name, it in purged.items()}
+    return alone | {
         name: Standing(
             claim=claimed.get(name),
             volume=live.get(name),

@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from kfspawner.errors import Error, ExportUnreachable, HomeError, ObjectExists, ObjectMissing
+from kfspawner.errors import (
+    ClusterError,
+    Error,
+    ExportUnreachable,
+    HomeError,
+    ObjectExists,
+    ObjectMissing,
+)
 from kfspawner.homes.export import Export, Ownership
-from kfspawner.homes.ledger import Claim, Volume, is_mounted
+from kfspawner.homes.ledger import Claim, Volume, holds, is_ended, read_volume
 from kfspawner.homes.place import FOLDERS, Archived, Place
 from kfspawner.homes.plan import Standing, Step, is_profiles
 from kfspawner.homes.volume import (
@@ -120,27 +127,51 @@ class Provisioner:
                 # Where somebody else was quicker, the watch tells what it is now.
                 with suppress(ObjectExists, ObjectMissing):
                     await self._api.patch("PersistentVolume", volume.name, mark)
+            case Step.CLEAR if claim:
+                await self._forget_trouble(claim)
             case Step.UNCLAIM if claim:
                 await self._unclaim(claim)
             case Step.ARCHIVE if volume:
                 await self._archive(volume)
             case Step.RESTORE if archive:
-                await self._restore(archive, namespace_uid)
+                await self._restore(archive, namespace_uid, begun=standing.is_restoring)
             case Step.PURGE if archive:
                 await self._purge(archive)
             case Step.REFUSE if archive:
                 raise _refusal(archive, standing)
 
+    async def _check_namespace(self, claim: Claim, uid: str) -> None:
+        """Refuse to go on with a namespace that is another by now: what is there is not its."""
+        found = await self._api.get("Namespace", claim.namespace)
+        if found is None or found["metadata"]["uid"] != uid:
+            raise ClusterError(
+                f"looking at namespace {claim.namespace}",
+                "it was deleted, and perhaps made anew",
+                "it is looked at again in a moment",
+            )
+
     async def _provision(self, claim: Claim, place: Place, namespace_uid: str) -> None:
+        await self._check_namespace(claim, namespace_uid)
         mode = _FOLDER_MODE if place.is_folder else _HOME_MODE
         await self._on_export(self._export.make, place.directory, Ownership(*claim.ids, mode))
         if not place.is_folder:
             await self._make_mount_point(place, claim.ids)
-        # One that is there was made for the same claim a moment ago, or the watch
-        # tells of it next.
-        with suppress(ObjectExists):
-            await self._api.create(make_volume(claim, namespace_uid, self._settings.server))
+        volume = make_volume(claim, namespace_uid, self._settings.server)
+        try:
+            await self._api.create(volume)
+        except ObjectExists:
+            await self._check_ours(place, volume["metadata"]["name"])
         await self._forget_trouble(claim)
+
+    async def _check_ours(self, place: Place, name: str) -> None:
+        """Refuse a volume that others made; ours was made a moment ago, or is going."""
+        found = await self._api.get("PersistentVolume", name)
+        if found and "deletionTimestamp" not in found["metadata"] and read_volume(found) is None:
+            raise HomeError(
+                f"making {place}",
+                f"there is a PersistentVolume {name} which is not the provisioner's",
+                "it was not touched; see whose it is, and delete or rename it",
+            )
 
     async def _make_mount_point(self, place: Place, ids: tuple[int, int]) -> None:
         """Make the directory of a home where the profile's folder is mounted.
@@ -159,6 +190,7 @@ class Provisioner:
                 return
 
     async def _rebind(self, volume: Volume, claim: Claim, namespace_uid: str) -> None:
+        await self._check_namespace(claim, namespace_uid)
         doing = f"giving {volume.place} to claim {claim.name}"
         namespace, name, uid = volume.claim
         if (namespace, name) != (claim.namespace, claim.name):
@@ -182,40 +214,64 @@ class Provisioner:
         await self._forget_trouble(claim)
 
     async def _unclaim(self, claim: Claim) -> None:
-        others = await self._used_by_others(claim)
+        pods, _ = await self._api.list("Pod", claim.namespace)
+        pods = [pod for pod in pods if holds(pod, claim.name)]
+        person = claim.place.person if claim.place else ""
+        # A folder is everybody's: whoever uses it is another.
+        others = [
+            pod for pod in pods if not is_ended(pod) and (not person or _person_of(pod) != person)
+        ]
         if others:
+            names = sorted(pod["metadata"]["name"] for pod in others)
             raise HomeError(
                 f"archiving {claim.place}",
-                f"pods of others use it: {', '.join(others)}",
+                f"pods of others use it: {', '.join(names)}",
                 "stop them first; nothing was touched",
             )
-        await self._api.delete("PersistentVolumeClaim", claim.name, claim.namespace, uid=claim.uid)
-
-    async def _used_by_others(self, claim: Claim) -> list[str]:
-        """Return the pods that have a claim mounted and are not its person's."""
-        pods, _ = await self._api.list("Pod", claim.namespace)
-        person = claim.place.person if claim.place else ""
-        return sorted(
-            pod["metadata"]["name"]
-            for pod in pods
-            if is_mounted(pod, claim.name) and _person_of(pod) != person
-        )
+        if not claim.ending:
+            await self._delete("PersistentVolumeClaim", claim.name, claim.uid, claim.namespace)
+        # The cluster keeps a claim for pods that ended, too: those of runs stay for their logs.
+        for pod in filter(is_ended, pods):
+            metadata = pod["metadata"]
+            await self._delete("Pod", metadata["name"], metadata["uid"], claim.namespace)
+        running = sorted(pod["metadata"]["name"] for pod in pods if not is_ended(pod))
+        if running and claim.ending:
+            raise HomeError(
+                f"archiving {claim.place}",
+                f"it waits for pods that use it: {', '.join(running)}",
+                "stop them, or wait until they end",
+            )
 
     async def _archive(self, volume: Volume) -> None:
         archived = Archived(volume.place, volume.archived_as)
         await self._on_export(self._export.move, volume.place.directory, archived.directory)
         with suppress(ObjectExists):
             await self._api.create(make_archive_volume(volume, self._settings.server))
-        await self._api.delete("PersistentVolume", volume.name, uid=volume.uid)
+        await self._delete("PersistentVolume", volume.name, volume.uid)
         _LOG.info("archived %s as %s", volume.place, archived.directory)
 
-    async def _restore(self, archive: Volume, namespace_uid: str) -> None:
-        archived = Archived(archive.place, archive.archived_as)
-        await self._on_export(self._export.move, archived.directory, archive.place.directory)
-        with suppress(ObjectExists):
+    async def _restore(self, archive: Volume, namespace_uid: str, *, begun: bool) -> None:
+        """Give files back: their volume is there first, and says from where they come.
+
+        So nobody who comes meanwhile is given an empty home in their place.
+        """
+        place, archived = archive.place, Archived(archive.place, archive.archived_as)
+        if not begun:
+            if await self._on_export(self._export.has, place.directory):
+                raise HomeError(
+                    f"giving back {place}, archived {archive.archived_as}",
+                    f"there is a directory {place.directory} on {self._settings.server} already",
+                    "neither was touched; look at it, and move it away",
+                )
             restored = make_restored_volume(archive, namespace_uid, self._settings.server)
-            await self._api.create(restored)
-        await self._api.delete("PersistentVolume", archive.name, uid=archive.uid)
+            try:
+                await self._api.create(restored)
+            except ObjectExists:
+                # Another's that is going, or this one, made by who was quicker: the
+                # watch tells which.
+                return
+        await self._on_export(self._export.move, archived.directory, place.directory)
+        await self._delete("PersistentVolume", archive.name, archive.uid)
         _LOG.info("gave back %s, archived as %s", archive.place, archived.directory)
 
     async def _purge(self, archive: Volume) -> None:
@@ -235,7 +291,7 @@ class Provisioner:
             )
         archived = Archived(archive.place, archive.archived_as)
         await self._on_export(self._export.remove, archived.directory, seconds=None)
-        await self._api.delete("PersistentVolume", archive.name, uid=archive.uid)
+        await self._delete("PersistentVolume", archive.name, archive.uid)
         _LOG.info("deleted %s, for good", archived.directory)
 
     async def measure(self, volume: Volume) -> None:
@@ -249,9 +305,12 @@ class Provisioner:
             CHANGED_ANNOTATION: usage.changed.isoformat(),
             MEASURED_ANNOTATION: self._now().isoformat(),
         }
-        with suppress(ObjectMissing):
-            patch = {"metadata": {"annotations": annotations}}
-            await self._api.patch("PersistentVolume", volume.name, patch)
+        await self._annotate("PersistentVolume", volume, annotations)
+
+    async def _delete(self, kind: str, name: str, uid: str, namespace: str = "") -> None:
+        """Delete an object; where there is another of its name by now, it is gone already."""
+        with suppress(ObjectExists):
+            await self._api.delete(kind, name, namespace, uid=uid)
 
     async def _on_export(
         self, work: Callable[..., T], *given: Any, seconds: float | None = _EXPORT_SECONDS
@@ -274,16 +333,23 @@ class Provisioner:
             annotations[REQUEST_ANNOTATION] = None
         elif about.trouble == said:
             return
-        namespace = about.namespace if isinstance(about, Claim) else ""
-        with suppress(ObjectMissing):
-            patch = {"metadata": {"annotations": annotations}}
-            await self._api.patch(kind, about.name, patch, namespace)
+        await self._annotate(kind, about, annotations)
 
     async def _forget_trouble(self, claim: Claim) -> None:
         if claim.trouble:
-            with suppress(ObjectMissing):
-                patch = {"metadata": {"annotations": {TROUBLE_ANNOTATION: None}}}
-                await self._api.patch("PersistentVolumeClaim", claim.name, patch, claim.namespace)
+            await self._annotate("PersistentVolumeClaim", claim, {TROUBLE_ANNOTATION: None})
+
+    async def _annotate(
+        self, kind: str, about: Claim | Volume, annotations: Mapping[str, str | None]
+    ) -> None:
+        """Write on an object, unless it is gone, or another of its name by now."""
+        namespace = about.namespace if isinstance(about, Claim) else ""
+        patch = {"metadata": {"uid": about.uid, "annotations": dict(annotations)}}
+        try:
+            await self._api.patch(kind, about.name, patch, namespace)
+        except ClusterError as error:
+            # What is to be told matters more than that it could not be written.
+            _LOG.info("%s", error)
 
 
 def _may_pass(error: Error) -> bool:

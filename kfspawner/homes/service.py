@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Never
 
@@ -72,8 +71,7 @@ class Service:
 
     @property
     def _loaded(self) -> bool:
-        kinds = (self._claims, self._volumes, self._namespaces)
-        return all(kind.loaded and kind.trouble is None for kind in kinds)
+        return all(it.loaded for it in (self._claims, self._volumes, self._namespaces))
 
     async def _look(self) -> Never:
         """Ask for a look at each place where something is to be done, after each change."""
@@ -116,8 +114,10 @@ class Service:
             old = datetime.now(UTC) - _MEASURE_AGE
             due = [it for it in volumes if it.measured is None or it.measured < old]
             for volume in due:
-                with suppress(Error):
+                try:
                     await self._provisioner.measure(volume)
+                except Exception as error:  # noqa: BLE001 - what one has in it is no end of all
+                    _LOG.warning("%s: %s", volume.name, error)
                 await asyncio.sleep(_MEASURE_SECONDS)
 
 

@@ -106,7 +106,11 @@ def read_home_source(raw: Mapping[str, Any]) -> HomeSource:
 def _read_access_modes(raw: Any, *, shared: bool) -> tuple[str, ...]:
     if raw is None:
         return ("ReadWriteMany",) if shared else HomeSource.access_modes
-    known = isinstance(raw, (list, tuple)) and set(raw) <= set(_ACCESS_MODES)
+    known = isinstance(raw, (list, tuple)) and all(
+        isinstance(it, str) and it in _ACCESS_MODES for it in raw
+    )
+    if shared and (not known or "ReadWriteMany" not in raw):
+        raise _refused(f"access_modes {str(raw)[:80]}", "leave it out: NFS is ReadWriteMany")
     if not raw or not known:
         raise _refused(
             f"access_modes {str(raw)[:80]}", f"give a list of {', '.join(_ACCESS_MODES)}"

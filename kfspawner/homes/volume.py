@@ -18,6 +18,7 @@ from kfspawner.labels import (
     NAMESPACE_UID_ANNOTATION,
     OWNER_IDS_ANNOTATION,
     PROFILE_LABEL,
+    RESTORED_FROM_ANNOTATION,
     USED_ANNOTATION,
     USER_ANNOTATION,
     USER_LABEL,
@@ -120,7 +121,11 @@ def make_restored_volume(volume: Volume, namespace_uid: str, server: Server) -> 
         directory=place.directory,
         capacity=volume.capacity,
         claim={"namespace": place.profile, "name": place.claim},
-        annotations={**_kept(volume), NAMESPACE_UID_ANNOTATION: namespace_uid},
+        annotations={
+            **_kept(volume),
+            NAMESPACE_UID_ANNOTATION: namespace_uid,
+            RESTORED_FROM_ANNOTATION: volume.archived_as,
+        },
     )
 
 

@@ -119,13 +119,13 @@ class LiveObjects(Generic[T]):
 
     def _fail(self, error: ClusterError) -> None:
         if self.trouble is None:
-            self._log.warning("The hub's view of %s objects stands still: %s", self._kind, error)
+            self._log.warning("The view of %s objects stands still: %s", self._kind, error)
         self.trouble = error
         self._tell()
 
     def _recover(self) -> None:
         if self.trouble is not None:
-            self._log.warning("The hub's view of %s objects is up to date again", self._kind)
+            self._log.warning("The view of %s objects is up to date again", self._kind)
         self.trouble = None
 
 

@@ -6,18 +6,28 @@ import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kubernetes import client
 from urllib3.exceptions import HTTPError
 
-from kfspawner.labels import DELETE_FILES_ANNOTATION, RUN_LABEL
+from deploy.node.layout import Layout
+from kfspawner.labels import (
+    DELETE_FILES_ANNOTATION,
+    PROFILE_LABEL,
+    RUN_LABEL,
+    VOLUME_LABEL,
+)
 
 Object = dict[str, Any]
 
 _PROFILES = ("kubeflow.org", "v1", "profiles")
-_PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
+
+LAYOUT = Layout.from_env()
+# What the node's own NFS server exports.
+EXPORTED = LAYOUT.exported
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = 60) -> Any:
@@ -58,6 +68,7 @@ class Cluster:
 
     def __init__(self, api: client.ApiClient) -> None:
         self._api = api
+        self._left: set[str] = set()
         self.core = client.CoreV1Api(api)
         self.batch = client.BatchV1Api(api)
         self.apps = client.AppsV1Api(api)
@@ -102,6 +113,14 @@ class Cluster:
             if error.status != 400:
                 raise
             return ""
+
+    def last_words(self, namespace: str, pod: str) -> str:
+        """Return all that a pod has printed, once it has ended."""
+        until(
+            lambda: self.pod(namespace, pod)["status"]["phase"] in ("Succeeded", "Failed"),
+            f"pod {pod} has ended",
+        )
+        return self.log(namespace, pod)
 
     def answers(self, namespace: str, pod: str, port: int, path: str) -> bool:
         """Say whether a pod answers HTTP, asked by the API server."""
@@ -180,37 +199,38 @@ class Cluster:
         *,
         labels: Mapping[str, str] | None = None,
         account: str = "",
-        claim: str = "",
+        uid: int = 1000,
+        volumes: Mapping[str, Object] | None = None,
     ) -> None:
         """Start a pod that passes Pod Security `restricted`.
 
-        With an `account`, its token is in the pod; with a `claim`, that volume is at ``/data``.
+        With an `account`, its token is in the pod; `volumes` are by where they are mounted.
         """
-        container: Object = {
+        places = {f"v{number}": place for number, place in enumerate(volumes or {})}
+        container = {
             "name": "main",
             "image": image,
             "command": command,
+            "volumeMounts": [{"name": it, "mountPath": place} for it, place in places.items()],
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "capabilities": {"drop": ["ALL"]},
             },
         }
-        spec: Object = {
+        spec = {
             "restartPolicy": "Never",
             "automountServiceAccountToken": bool(account),
             "serviceAccountName": account or "default",
             "terminationGracePeriodSeconds": 0,
             "securityContext": {
                 "runAsNonRoot": True,
-                "runAsUser": 1000,
+                "runAsUser": uid,
                 "runAsGroup": 100,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             "containers": [container],
+            "volumes": [{"name": it, **(volumes or {})[place]} for it, place in places.items()],
         }
-        if claim:
-            spec["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]
-            container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
         metadata = {"name": name, "labels": {"app": name, **(labels or {})}}
         self.core.create_namespaced_pod(namespace, {"metadata": metadata, "spec": spec})
 
@@ -224,8 +244,8 @@ class Cluster:
         )
 
     def delete_namespace(self, name: str) -> None:
-        """Delete a namespace and its volumes, without waiting for the end of it."""
-        self._drop_volumes(name)
+        """Delete a namespace, without waiting for the end of it; `sweep` removes its files."""
+        self._left.add(name)
         with _absence_is_fine():
             self.core.delete_namespace(name)
 
@@ -287,29 +307,57 @@ class Cluster:
         self.custom.patch_cluster_custom_object(*_PROFILES, name, patch)
 
     def delete_profile(self, name: str) -> None:
-        """Delete a Profile, its namespace and its files, without waiting for the end of it."""
-        self._drop_volumes(name)
+        """Delete a Profile and its namespace, without waiting; `sweep` removes its files."""
+        self._left.add(name)
         consent = {"metadata": {"annotations": {DELETE_FILES_ANNOTATION: name}}}
         with _absence_is_fine():
             self.patch_profile(name, consent)
             self.custom.delete_cluster_custom_object(*_PROFILES, name)
 
-    def _drop_volumes(self, namespace: str) -> None:
-        for claim in self.core.list_namespaced_persistent_volume_claim(namespace).items:
-            if claim.spec.volume_name:
-                with _absence_is_fine():
-                    self._drop_volume(claim.spec.volume_name)
+    def volumes(self, profile: str) -> list[Object]:
+        """Return the volumes of a profile's homes, folder and archives."""
+        selector = f"{PROFILE_LABEL}={profile}"
+        found = self.core.list_persistent_volume(label_selector=selector)
+        return list(self.plain(found)["items"])
 
-    def _drop_volume(self, name: str) -> None:
-        """Let a volume go with its claim: homes are kept, but not those of tests."""
-        volume = self.core.read_persistent_volume(name)
-        patch = {"spec": {"persistentVolumeReclaimPolicy": "Delete"}}
-        self.core.patch_persistent_volume(name, patch)
-        if (volume.metadata.annotations or {}).get(_PROVISIONED_BY) == "kfspawner.io/local":
-            # The local node never deletes a directory; it is on this very machine.
-            self.core.delete_persistent_volume(name)
-            directory = Path(volume.spec.host_path.path)
+    def sweep(self) -> None:
+        """Remove the files of all that was deleted here: homes are kept, but not those of tests."""
+        existing = {it.metadata.name for it in self.core.list_namespace().items}
+        for name in self._left & existing:
+            until(partial(self._is_gone, name), f"namespace {name} is gone", 120)
+        for name in self._left:
+            # What the provisioner still has to put away would be back.
+            until(partial(self._are_archived, name), f"files of {name} are archived", 120)
+            for volume in self.volumes(name):
+                self._drop(volume)
+        self._left.clear()
+
+    def _is_gone(self, namespace: str) -> bool:
+        try:
+            self.core.read_namespace(namespace)
+        except client.ApiException as error:
+            if error.status != 404:
+                raise
+            return True
+        return False
+
+    def _are_archived(self, profile: str) -> bool:
+        kinds = {it["metadata"]["labels"][VOLUME_LABEL] for it in self.volumes(profile)}
+        return kinds <= {"archive"}
+
+    def _drop(self, volume: Object) -> None:
+        """Delete a volume and its directory, where that is on this very machine."""
+        self.core.delete_persistent_volume(volume["metadata"]["name"])
+        directory = directory_of(volume)
+        if directory.exists():
             shutil.rmtree(directory)
-            # A profile has a home of each of its people.
-            if not any(directory.parent.iterdir()):
-                directory.parent.rmdir()
+            # A profile has a directory of each of its people.
+            for above in (directory.parent, EXPORTED / directory.parent.name):
+                if above.is_dir() and not any(above.iterdir()):
+                    above.rmdir()
+
+
+def directory_of(volume: Object) -> Path:
+    """Return where the node's own NFS server keeps the directory of a volume."""
+    path: str = volume["spec"]["nfs"]["path"]
+    return LAYOUT.nfs / path.lstrip("/")

@@ -18,7 +18,13 @@ from tests.cluster.cluster import Cluster, Object
 from tests.cluster.people import Hub
 
 # The node is asked about itself only where it is this machine's own.
-_OF_THE_NODE = ["test_nfs_mount.py", "test_node.py", "test_node_walls.py"]
+_OF_THE_NODE = [
+    "test_home_archives.py",
+    "test_homes.py",
+    "test_nfs_mount.py",
+    "test_node.py",
+    "test_node_walls.py",
+]
 collect_ignore = _OF_THE_NODE if os.environ.get("CONTEXT") else []
 
 _NEEDED = ("KUBECONFIG", "KFSPAWNER_HUB_URL", "KFSPAWNER_PASSWORD", "KFSPAWNER_ADMIN_TOKEN")
@@ -43,7 +49,9 @@ def cluster(environment: dict[str, str]) -> Iterator[Cluster]:
     settings = client.Configuration()
     config.load_kube_config(environment["KUBECONFIG"], client_configuration=settings)
     with client.ApiClient(settings) as api:
-        yield Cluster(api)
+        found = Cluster(api)
+        yield found
+        found.sweep()
 
 
 @pytest.fixture(scope="session")

@@ -76,7 +76,8 @@ class Share:
         """Start a pod that runs a Python program."""
         command = ["python3", "-u", "-c", program, *arguments]
         image = self._cluster.images()["hub"]
-        self._cluster.run_pod(self.name, pod, image, command, claim=self.name)
+        data = {"persistentVolumeClaim": {"claimName": self.name}}
+        self._cluster.run_pod(self.name, pod, image, command, volumes={"/data": data})
 
     def lines(self, pod: str) -> list[str]:
         """Return what a pod has printed so far."""

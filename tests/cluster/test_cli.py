@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +15,13 @@ from kubernetes.stream import stream
 from deploy.person import Person
 from kfspawner.cli.declared import SOMEBODY
 from tests.cluster.cluster import Cluster, Object, until
+from tests.cluster.command import Said, kfspawner
 from tests.cluster.conftest import People, Profiles
 from tests.cluster.test_members import SOON, check_refused, check_starts, is_offered
 
 HUB = "app.kubernetes.io/name=hub"
 # What the hub's own config says, before the mistake.
 AS_DEPLOYED = 'load_subconfig("jupyterhub_config.py", path="/etc/jupyterhub")\n'
-
-
-@dataclass(frozen=True)
-class Said:
-    """How a command ended, and what it said."""
-
-    status: int
-    text: str
-
-
-def kfspawner(*args: str, kubeconfig: str = "") -> Said:
-    """Run `kfspawner` here, as the cluster's administrator unless told otherwise."""
-    environ = {**os.environ, **({"KUBECONFIG": kubeconfig} if kubeconfig else {})}
-    program = Path(sys.executable).with_name("kfspawner")
-    done = subprocess.run(
-        [program, *args], env=environ, capture_output=True, text=True, timeout=60, check=False
-    )
-    return Said(done.returncode, done.stdout + done.stderr)
 
 
 class Pod:

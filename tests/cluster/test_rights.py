@@ -39,8 +39,15 @@ EVERYONE = expand(
 )
 PEOPLE = {"its owner": "olga", "an admin of it": "ann", "an editor of it": "ed"}
 PEOPLE["a viewer of it"] = "vi"
-ACCOUNTS = ("kfspawner/hub", "kfspawner/controller", "kfspawner/proxy", "default-editor")
-WHO = (*ACCOUNTS, "default-viewer", *PEOPLE)
+ACCOUNTS = (
+    "kfspawner/hub",
+    "kfspawner/controller",
+    "kfspawner/proxy",
+    "kfspawner-homes/provisioner",
+    "default-editor",
+    "default-viewer",
+)
+WHO = (*ACCOUNTS, *PEOPLE)
 PLACES = ("the profile", "another profile", HUB_NAMESPACE, "kube-system", "default")
 
 

@@ -154,6 +154,9 @@ class FakeApi(Api):
         if key not in self.objects:
             raise ObjectMissing(f"changing {key}", "not found", "create it")
         self._check_version(key, patch)
+        uid = patch.get("metadata", {}).get("uid")
+        if uid and uid != self.objects[key]["metadata"]["uid"]:
+            raise ClusterError(f"changing {key}", "422 metadata.uid: field is immutable", "look")
         after = copy.deepcopy(self.objects[key])
         allowed = ("status",) if subresource else set(patch) - {"status"}
         _merge(after, {part: patch[part] for part in allowed})

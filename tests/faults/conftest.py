@@ -4,5 +4,11 @@ from __future__ import annotations
 
 import os
 
+from tests.cluster.conftest import cluster, environment, hub, people, profiles
+
+__all__ = ["cluster", "environment", "hub", "people", "profiles"]
+
 # The node is asked to end only where it is this machine's own.
-collect_ignore = ["test_nfs.py", "test_recovery.py"] if os.environ.get("CONTEXT") else []
+collect_ignore = (
+    ["test_homes.py", "test_nfs.py", "test_recovery.py"] if os.environ.get("CONTEXT") else []
+)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from kubernetes import client, config
 
 from deploy.node import mounts
 from tests.cluster.cluster import Cluster, until
@@ -50,15 +49,6 @@ while True:
     time.sleep(0.2)
 """
 _REST = "import sys, time; open(sys.argv[1], 'w'); time.sleep(3600)"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """The cluster, as its administrator."""
-    settings = client.Configuration()
-    config.load_kube_config(str(LAYOUT.kubeconfig), client_configuration=settings)
-    with client.ApiClient(settings) as api:
-        yield Cluster(api)
 
 
 @pytest.fixture
