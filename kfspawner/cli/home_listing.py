@@ -12,6 +12,7 @@ from kfspawner.homes.ledger import Claim, Volume, is_mounted, read_claim, read_v
 from kfspawner.homes.place import Place
 from kfspawner.labels import MANAGED_BY, USER_ANNOTATION
 from kfspawner.profiles.api import Api, Object
+from kfspawner.quantity import read_quantity
 
 _HEADER = ("PROFILE", "PERSON", "STATE", "SIZE", "USED", "LAST CHANGE")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -62,6 +63,12 @@ class Home:
             text = "idle" if volume or not claim or claim.volume else "waits for its volume"
         return f"{text}, in trouble" if trouble else text
 
+    @property
+    def is_over(self) -> bool:
+        """Whether more is in it than it may hold; the export allows that."""
+        used = self.volume.used if self.volume else None
+        return used is not None and used > read_quantity(self.capacity)
+
     def to_json(self) -> dict[str, Any]:
         """Return it as `-o json` writes it."""
         volume, claim = self.volume, self.claim
@@ -72,6 +79,7 @@ class Home:
             "archived": volume.archived_as if volume and volume.is_archive else None,
             "capacity": self.capacity,
             "used_bytes": volume.used if volume else None,
+            "over": self.is_over,
             "last_change": _iso(volume.changed) if volume else None,
             "measured_at": _iso(volume.measured) if volume else None,
             "storage_class": self.storage_class,
@@ -156,6 +164,7 @@ def make_table(homes: Sequence[Home]) -> str:
 def _row(home: Home) -> tuple[str, ...]:
     volume = home.volume
     used = show_size(volume.used) if volume and volume.used is not None else "-"
+    used = f"{used} (over)" if home.is_over else used
     changed = f"{volume.changed:%Y-%m-%d %H:%M}" if volume and volume.changed else "-"
     person = home.place.person or _FOLDER
     return home.place.profile, person, home.state, home.capacity, used, changed
@@ -180,7 +189,9 @@ def _describe(home: Home) -> str:
         if volume.is_archive:
             lines.append(("Archived", volume.archived_as))
         if volume.used is not None and volume.changed and volume.measured:
-            lines.append(("Used", f"{show_size(volume.used)}, at {volume.measured:%Y-%m-%d %H:%M}"))
+            over = ", more than it may hold" if home.is_over else ""
+            measured = f"{show_size(volume.used)}{over}, at {volume.measured:%Y-%m-%d %H:%M} UTC"
+            lines.append(("Used", measured))
             lines.append(("Last change", f"{volume.changed:%Y-%m-%d %H:%M} UTC"))
     for about in (volume, claim):
         if about and about.trouble:
