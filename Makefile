@@ -38,8 +38,8 @@ test: up $(VENV)/ready ## the whole test suite against the cluster
 	@$(PYTHON) -m deploy browser
 	@eval "$$($(PYTHON) -m deploy env)" && $(RUN) -m pytest tests
 
-bench: up $(VENV)/ready ## ratios against the floor, in one interleaved run
-	@eval "$$($(PYTHON) -m deploy env)" && $(RUN) -m tests.bench
+bench: up $(VENV)/ready ## ratios against the floor, in one interleaved run; one part: BENCH=homes
+	@eval "$$($(PYTHON) -m deploy env)" && $(RUN) -m tests.bench $(BENCH)
 
 screenshots: up $(VENV)/ready ## the README's pictures, from a real Chromium
 	@$(PYTHON) -m deploy browser

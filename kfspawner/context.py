@@ -44,6 +44,9 @@ class ServerContext:
         Where the server mounts it, an absolute path.
     home_sub_path
         The directory of that claim that is theirs; empty where all of it is.
+    mounts
+        What else the server mounts, and its runs too: JSON, a list of claim, path and
+        whether it is read-only.
     uid, gid
         The user and group that own those files; runs run as them too.
     ca_config_map
@@ -60,6 +63,7 @@ class ServerContext:
     registry_plain_http: bool = False
     ca_config_map: str = ""
     home_sub_path: str = ""
+    mounts: str = "[]"
     uid: int = 1000
     gid: int = 100
 

@@ -45,6 +45,9 @@ MEMBER_ROLE_ANNOTATION = "role"
 VOLUME_LABEL = "kfspawner.io/volume"
 NAMESPACE_UID_ANNOTATION = "kfspawner.io/namespace-uid"
 
+# On a Profile, by the hub: what its servers mount besides homes, as JSON.
+MOUNTS_ANNOTATION = "kfspawner.io/mounts"
+
 # On a home's claim: the uid and gid that own the directory, "1000:100".
 OWNER_IDS_ANNOTATION = "kfspawner.io/owner-ids"
 

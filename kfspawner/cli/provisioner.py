@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from kfspawner.homes.export import Export
+from kfspawner.homes.mounter import Mounter
 from kfspawner.homes.provisioner import Provisioner, Settings
 from kfspawner.homes.service import Service
 from kfspawner.homes.volume import Server
@@ -104,7 +105,9 @@ def provisioner(
 async def _run(settings: Settings, root: Path, liveness_port: int) -> None:
     async with await Api.connect() as api:
         export = Export(root, str(settings.server))
-        service = Service(api, Provisioner(api, export, settings))
+        provisioner = Provisioner(api, export, settings)
+        mounter = Mounter(api, settings.server)
+        service = Service(api, provisioner, mounter, settings.server)
         running = asyncio.ensure_future(service.run(liveness_port))
         # As a container's first process it would not end by itself.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)

@@ -179,6 +179,10 @@ class _OneChoice(Directory):
         """Return the name that a person's own profile has."""
         return make_personal(user, template).name
 
+    def is_alone(self, name: str, user: str) -> bool:  # noqa: ARG002
+        """Nobody else is there."""
+        return True
+
     def choices(self, user: str, groups: Collection[str]) -> list[Choice]:  # noqa: ARG002
         """Return the one."""
         return [self.choice]

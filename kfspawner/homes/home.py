@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from kfspawner.errors import ClusterDenied, ClusterError, ObjectExists, ObjectMissing
 from kfspawner.homes.ledger import Request
+from kfspawner.homes.mounts import Mount
 from kfspawner.homes.place import Place
 from kfspawner.homes.source import HomeSource
 from kfspawner.labels import (
     MANAGED_BY,
+    MOUNTS_ANNOTATION,
     OWNER_IDS_ANNOTATION,
     REQUEST_ANNOTATION,
     TROUBLE_ANNOTATION,
@@ -90,7 +92,7 @@ async def ensure_home(api: Api, claim: Manifest, source: HomeSource) -> None:
             found = await api.get(*key)
     _check_owner(found or {}, metadata)
     if source.is_ours:
-        await _wait_bound(api, key, found, source)
+        await _wait_bound(api, key, found, _where(source))
 
 
 async def find_home(api: Api, claim: Manifest) -> None:
@@ -152,14 +154,42 @@ def _check_owner(found: Object, metadata: Mapping[str, Any]) -> None:
         )
 
 
+async def wait_for_mount(api: Api, profile: str, mount: Mount, source: HomeSource) -> None:
+    """Return once the claim of a mount is there as it is wanted, and has its volume.
+
+    Raises
+    ------
+    ClusterError
+        If that takes too long.
+    """
+
+    def is_it(found: Object) -> bool:
+        annotations = found["metadata"].get("annotations") or {}
+        return bool(annotations.get(MOUNTS_ANNOTATION) == mount.said)
+
+    key = ("PersistentVolumeClaim", mount.claim, profile)
+    where = f"{mount.server}:{mount.path}" if mount.server else _where(source)
+    await _wait_bound(api, key, await patiently(lambda: api.get(*key)), where, is_it)
+
+
+def _where(source: HomeSource) -> str:
+    return f"{source.server}:{source.path}"
+
+
 async def _wait_bound(
-    api: Api, key: tuple[str, str, str], found: Object | None, source: HomeSource
+    api: Api,
+    key: tuple[str, str, str],
+    found: Object | None,
+    where: str,
+    is_it: Callable[[Object], bool] = lambda _: True,
 ) -> None:
-    """Return once a claim has its volume."""
+    """Return once a claim has its volume, and is the one that is meant."""
     deadline = time.monotonic() + _BOUND_SECONDS
     while True:
-        if found is None or "deletionTimestamp" in found["metadata"]:
-            why = "it is being archived"
+        if found is None:
+            why = "there is none"
+        elif "deletionTimestamp" in found["metadata"] or not is_it(found):
+            why = "an earlier one is being taken away, and perhaps archived"
         elif found.get("status", {}).get("phase") == "Bound":
             return
         else:
@@ -169,7 +199,7 @@ async def _wait_bound(
             raise ClusterError(
                 f"preparing claim {name} in {namespace}",
                 why or f"it has no volume after {_BOUND_SECONDS:.0f} seconds",
-                f"the files are on {source.server}:{source.path}; tell the administrator to look "
+                f"the files are on {where}; tell the administrator to look "
                 "at that server, and at `kubectl -n kfspawner-homes logs deploy/provisioner`",
             )
         await asyncio.sleep(_BOUND_RETRY)

@@ -57,6 +57,11 @@ class Place:
             return f"folder.{self.profile}"
         return f"home.{self.profile}.{slug(self.person)}"
 
+    @property
+    def shared_claim(self) -> str:
+        """The name of a claim of these files in another profile's namespace."""
+        return f"shared-{self.claim}"
+
     def archived(self, stamp: str) -> Archived:
         """Return where its files go when they are archived at `stamp`."""
         return Archived(self, stamp)

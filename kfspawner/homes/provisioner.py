@@ -45,6 +45,7 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _HOME_MODE = 0o700
+# Its group may write in it, and what is made there is the group's.
 _FOLDER_MODE = 0o2770
 # The export answers sooner, or its mount says that it does not. A walk through
 # all files of a home has no such limit.

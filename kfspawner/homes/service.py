@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Never
+from functools import partial
+from typing import Any, Never, TypeVar
 
 from aiohttp import web
 
 from kfspawner.errors import Error
-from kfspawner.homes.ledger import read_claim, read_namespace, read_volume
+from kfspawner.homes.ledger import Claim, Volume, read_claim, read_namespace, read_volume
+from kfspawner.homes.mounter import Mounter
+from kfspawner.homes.mounts import (
+    Made,
+    MountStanding,
+    by_mount,
+    next_mount_step,
+    read_made,
+    read_mounts,
+)
 from kfspawner.homes.plan import Standing, by_place, next_step
 from kfspawner.homes.provisioner import Provisioner
-from kfspawner.profiles.api import Api
+from kfspawner.homes.volume import Server
+from kfspawner.profiles.api import Api, Object
 from kfspawner.profiles.live import LiveObjects
 from kfspawner.profiles.workqueue import WorkQueue
+
+T = TypeVar("T")
+_Job = Callable[[], Awaitable[None]]
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,15 +52,22 @@ class Service:
     ----------
     api
         The cluster.
-    provisioner
-        Takes the steps.
+    provisioner, mounter
+        Take the steps: about homes, and about what else profiles mount.
+    server
+        The export that both work on.
     """
 
-    def __init__(self, api: Api, provisioner: Provisioner) -> None:
+    def __init__(
+        self, api: Api, provisioner: Provisioner, mounter: Mounter, server: Server
+    ) -> None:
         self._provisioner = provisioner
-        self._claims = LiveObjects(api, "PersistentVolumeClaim", read_claim, _LOG)
-        self._volumes = LiveObjects(api, "PersistentVolume", read_volume, _LOG)
+        self._mounter = mounter
+        self._server = server
+        self._claims = LiveObjects(api, "PersistentVolumeClaim", _read_claim, _LOG)
+        self._volumes = LiveObjects(api, "PersistentVolume", _read_volume, _LOG)
         self._namespaces = LiveObjects(api, "Namespace", read_namespace, _LOG)
+        self._mounts = LiveObjects(api, "Profile", read_mounts, _LOG)
         self._queue = WorkQueue(shortest=0.5, longest=_PUT_OFF_SECONDS)
 
     async def run(self, liveness_port: int) -> Never:
@@ -53,7 +75,7 @@ class Service:
         runner = await _answer_liveness(liveness_port)
         try:
             async with asyncio.TaskGroup() as group:
-                for kind in (self._claims, self._volumes, self._namespaces):
+                for kind in self._kinds:
                     group.create_task(kind.follow())
                 for _ in range(_WORKERS):
                     group.create_task(self._work())
@@ -65,23 +87,42 @@ class Service:
 
     def standings(self) -> dict[str, Standing]:
         """Return how each place stands, by the name of its volume."""
-        claims = [it for found in self._claims.found.values() for it in found.values()]
-        volumes = list(self._volumes.found.get("", {}).values())
+        claims = [it for it in _all(self._claims) if isinstance(it, Claim)]
+        volumes = [it for it in _all(self._volumes) if isinstance(it, Volume)]
         return by_place(claims, volumes, self._namespaces.found.get("", {}))
 
+    def mounts(self) -> dict[str, MountStanding]:
+        """Return how each mount stands, by the name of its volume."""
+        made = [it for it in (*_all(self._claims), *_all(self._volumes)) if isinstance(it, Made)]
+        wanted = self._mounts.found.get("", {})
+        return by_mount(wanted, made, self._namespaces.found.get("", {}), self._server)
+
+    def _todo(self) -> dict[str, _Job]:
+        """Return what is to be done, by the names of volumes.
+
+        What is not known would look like what is gone: before all is, nothing is done.
+        """
+        if not all(it.loaded for it in self._kinds):
+            return {}
+        jobs: dict[str, _Job] = {}
+        for name, standing in self.standings().items():
+            if step := next_step(standing):
+                jobs[name] = partial(self._provisioner.take, step, standing)
+        for name, mount in self.mounts().items():
+            if mount_step := next_mount_step(mount):
+                jobs[name] = partial(self._mounter.take, mount_step, mount)
+        return jobs
+
     @property
-    def _loaded(self) -> bool:
-        return all(it.loaded for it in (self._claims, self._volumes, self._namespaces))
+    def _kinds(self) -> tuple[LiveObjects[Any], ...]:
+        return self._claims, self._volumes, self._namespaces, self._mounts
 
     async def _look(self) -> Never:
-        """Ask for a look at each place where something is to be done, after each change."""
+        """Ask for a look at each volume about which something is to be done, after each change."""
         while True:
-            news = [it.news for it in (self._claims, self._volumes, self._namespaces)]
-            # What is not known would look like what is gone: nothing is done about it.
-            if self._loaded:
-                for name, standing in self.standings().items():
-                    if next_step(standing):
-                        self._queue.add(name)
+            news = [it.news for it in self._kinds]
+            for name in self._todo():
+                self._queue.add(name)
             waiting = [asyncio.ensure_future(it.wait()) for it in news]
             try:
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -93,11 +134,10 @@ class Service:
     async def _work(self) -> Never:
         while True:
             name = await self._queue.get()
-            standing = self.standings().get(name) if self._loaded else None
-            step = next_step(standing) if standing else None
+            job = self._todo().get(name)
             try:
-                if standing and step:
-                    await self._provisioner.take(step, standing)
+                if job:
+                    await job()
             except Error as error:
                 _LOG.warning("%s", error)
                 self._queue.put_off(name)
@@ -110,7 +150,7 @@ class Service:
     async def _measure(self) -> Never:
         while True:
             await asyncio.sleep(_MEASURE_SECONDS)
-            volumes = self._volumes.found.get("", {}).values()
+            volumes = [it for it in _all(self._volumes) if isinstance(it, Volume)]
             old = datetime.now(UTC) - _MEASURE_AGE
             due = [it for it in volumes if it.measured is None or it.measured < old]
             for volume in due:
@@ -119,6 +159,18 @@ class Service:
                 except Exception as error:  # noqa: BLE001 - what one has in it is no end of all
                     _LOG.warning("%s: %s", volume.name, error)
                 await asyncio.sleep(_MEASURE_SECONDS)
+
+
+def _all(kind: LiveObjects[T]) -> list[T]:
+    return [it for found in kind.found.values() for it in found.values()]
+
+
+def _read_claim(obj: Object) -> Claim | Made | None:
+    return read_made(obj) or read_claim(obj)
+
+
+def _read_volume(obj: Object) -> Volume | Made | None:
+    return read_made(obj) or read_volume(obj)
 
 
 async def _answer_liveness(port: int) -> web.AppRunner:

@@ -156,6 +156,14 @@ class Directory:
         own = {user: max(roles, key=lambda role: role.rank)} if roles else {}
         return role_of(user, groups, standing.profile, own)
 
+    def is_alone(self, name: str, user: str) -> bool:
+        """Say whether nobody but `user` has a role in a profile."""
+        standing = self.get(name)
+        if standing is None or standing.profile is None or standing.profile.groups:
+            return False
+        bound = {member.user for member in self._members.found.get(name, {}).values()}
+        return {standing.profile.owner.name, *standing.profile.members, *bound} == {user}
+
     def choices(self, user: str, groups: Collection[str]) -> list[Choice]:
         """Return the profiles that a person is a member of, by their titles."""
         choices = []

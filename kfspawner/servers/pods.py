@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from kfspawner.errors import ClusterDenied, ClusterError, ObjectExists
-from kfspawner.homes.home import ask_to_archive, ensure_home, find_home, make_home_claim
+from kfspawner.homes.asking import ask_for_mounts, drop_mounts
+from kfspawner.homes.datasets import read_datasets
+from kfspawner.homes.home import (
+    ask_to_archive,
+    ensure_home,
+    find_home,
+    make_home_claim,
+    wait_for_mount,
+)
 from kfspawner.homes.place import Place
-from kfspawner.names import namespace_name
 from kfspawner.profiles.api import Api
 from kfspawner.profiles.directory import Directory, shared_directory
 from kfspawner.profiles.patience import patiently
 from kfspawner.profiles.profile import Manifest
 from kfspawner.profiles.resources import Selection
+from kfspawner.servers.files import Files, Mounted
 from kfspawner.servers.over_quota import explain
 from kfspawner.servers.removal import is_of, is_removed, stop_all
 from kfspawner.servers.settings import Settings
@@ -25,6 +34,9 @@ class Pods(Settings):
     KubeSpawner takes whatever has the name of a person's pod for theirs. Where
     two names come to one slug that would be somebody else's; it stays.
     """
+
+    # What it mounts besides a home, once its profile is chosen.
+    _mounted: Sequence[Mounted] = ()
 
     @property
     def _cluster(self) -> Api:
@@ -50,23 +62,32 @@ class Pods(Settings):
         uid, gid = (it(self) if callable(it) else it for it in (self.uid, self.gid))
         return int(uid), int(gid or 0)
 
+    @property
+    def _files(self) -> Files:
+        return Files(
+            person=self.user.name,
+            profile=self.namespace,
+            source=self.home_source,
+            shared_home=self.shared_home,
+            datasets=read_datasets(self.datasets),
+        )
+
     def get_pvc_manifest(self) -> Manifest:
-        """Return the claim of the person's home in the profile."""
-        home = Place(self.namespace, self.user.name)
+        """Return the claim of the person's home: in the profile, or in their own."""
+        own = self._files.own_home
+        home = own or Place(self.namespace, self.user.name)
         claim = make_home_claim(self.home_source, home, self._ids)
-        claim["metadata"]["name"] = self.pvc_name
+        if not own:
+            claim["metadata"]["name"] = self.pvc_name
         return claim
 
     def get_folder_manifest(self) -> Manifest | None:
-        """Return the claim of what the profile shares; None where it shares nothing.
+        """Return the claim of what the profile shares; None where it shares nothing."""
+        return self._make_folder(self.namespace) if self._files.has_folder() else None
 
-        In a profile of one's own there is nobody to share with.
-        """
-        own = self.namespace == namespace_name(self.user.name)
-        if own or not self.home_source.folder_capacity:
-            return None
+    def _make_folder(self, profile: str) -> Manifest:
         # Whoever is in the group may write in it, and only there.
-        return make_home_claim(self.home_source, Place(self.namespace), (0, self._ids[1]))
+        return make_home_claim(self.home_source, Place(profile), (0, self._ids[1]))
 
     async def _make_create_pvc_request(self, pvc: Manifest, _request_timeout: float) -> bool:
         claims = [it for it in (pvc, self.get_folder_manifest()) if it]
@@ -78,7 +99,40 @@ class Pods(Settings):
                 await asyncio.gather(*(ensure_home(self._cluster, it, source) for it in claims))
         except ClusterDenied as error:
             raise await self._explained(error) from error
+        await self._ensure_mounts()
         return True
+
+    async def _ensure_mounts(self) -> None:
+        """Have the provisioner make what the server mounts besides, and wait for it."""
+        folders = [it for it in self._mounted if it.folder_of]
+        there = await asyncio.gather(*(self._has_folder(it.folder_of) for it in folders))
+        for folder, is_there in zip(folders, there, strict=True):
+            if not is_there:
+                self._leave_out(folder)
+        found = [self._files.home(), *(it.mount for it in self._mounted)]
+        mounts = {mount.claim: mount for mount in found if mount}
+        if mounts or self.home_source.is_ours:
+            # What is written of before, and is not wanted any more, goes.
+            await ask_for_mounts(self._cluster, self.namespace, self.user.name, mounts)
+        source = self.home_source
+        await asyncio.gather(
+            *(wait_for_mount(self._cluster, self.namespace, it, source) for it in mounts.values())
+        )
+
+    async def _has_folder(self, profile: str) -> bool:
+        """Have the folder of another profile made; False if that cannot be now."""
+        try:
+            await ensure_home(self._cluster, self._make_folder(profile), self.home_source)
+        except ClusterError as error:
+            # Its quota may be full; a person's own server does without.
+            self.log.warning("%s starts without a folder: %s", self._log_name, error)
+            return False
+        return True
+
+    def _leave_out(self, mounted: Mounted) -> None:
+        self._mounted = [it for it in self._mounted if it is not mounted]
+        for name in ("volumes", "volume_mounts"):
+            setattr(self, name, [it for it in getattr(self, name) if it["name"] != mounted.name])
 
     async def _make_create_pod_request(self, pod: Any, _request_timeout: float) -> bool:
         """Create the pod and return True; False if an old one of this server goes first.
@@ -165,7 +219,16 @@ class Pods(Settings):
             return
         await self._directory.ready()
         homes = [Place(profile.name, self.user.name) for profile in self._directory.profiles()]
-        archived = await ask_to_archive(self._cluster, homes)
+        profiles = [home.profile for home in homes]
+        archived, unwritten = await asyncio.gather(
+            ask_to_archive(self._cluster, homes),
+            drop_mounts(self._cluster, profiles, self.user.name),
+            return_exceptions=True,
+        )
+        for error in (archived, unwritten):
+            if isinstance(error, BaseException):
+                raise error
+        assert isinstance(archived, list)  # noqa: S101 - it is no exception
         self.log.info(
             "Archiving the homes of %s: %s", self.user.name, ", ".join(archived) or "none"
         )

@@ -8,6 +8,7 @@ from typing import Any
 from traitlets import Bool, Dict, TraitError, Unicode, validate
 
 from kfspawner.errors import InputError
+from kfspawner.homes.datasets import read_datasets
 from kfspawner.homes.source import HomeSource, read_home_source
 from kfspawner.profiles.profile import make_personal, read_declared
 from kfspawner.servers.defaults import Defaults
@@ -171,6 +172,37 @@ class Settings(Defaults):
         """,
     )
 
+    shared_home = Bool(
+        default_value=False,
+        config=True,
+        help="""
+        Give people the same home in each of their profiles: that of their own profile.
+
+        Whoever may start servers or runs in a profile that they share can mount it
+        there, and read and write all of it. Only where `home` has a `server`.
+
+        Default: False, and a person has a home in each profile.
+        """,
+    )
+
+    datasets = Dict(
+        config=True,
+        help="""
+        Declare data that servers and runs read, at `/datasets/<name>`.
+
+        A dict from the name to a directory of an NFS server, which our provisioner
+        (deploy/homes) mounts read-only, or to a claim that is there already in each profile's
+        namespace; `profiles` says which of them have it, and is all where left out::
+
+            {
+                "digits": {"server": "nfs.example", "path": "/data/digits"},
+                "scans": {"claim": "scans", "profiles": ["vision"]},
+            }
+
+        Default: empty.
+        """,
+    )
+
     @validate("image_profiles")
     def _check_image_profiles(self, proposal: Any) -> dict[str, Any]:
         try:
@@ -200,6 +232,14 @@ class Settings(Defaults):
     def _check_home(self, proposal: Any) -> dict[str, Any]:
         try:
             read_home_source(proposal.value)
+        except InputError as error:
+            raise TraitError(str(error)) from error
+        return dict(proposal.value)
+
+    @validate("datasets")
+    def _check_datasets(self, proposal: Any) -> dict[str, Any]:
+        try:
+            read_datasets(proposal.value)
         except InputError as error:
             raise TraitError(str(error)) from error
         return dict(proposal.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -13,7 +14,6 @@ from traitlets import default
 
 from kfspawner.context import ServerContext
 from kfspawner.errors import ClusterError, Error, InputError, OptionRefused
-from kfspawner.homes.place import FOLDER_CLAIM, FOLDERS
 from kfspawner.names import home_claim_name, namespace_name
 from kfspawner.profiles.api import mapped
 from kfspawner.profiles.directory import Choice
@@ -185,6 +185,8 @@ class KfSpawner(Pods):
         self._options = options
         overrides = make_overrides(self.offered[options.image_profile], options)
         self.image = str(overrides["image"])
+        alone = self._directory.is_alone(self.namespace, self.user.name)
+        self._mounted = self._files.mounted(self._choices(), alone=alone)
         overrides |= self._make_volumes()
         for name, value in overrides.items():
             setattr(self, name, _extend(getattr(self, name), value) if name in _EXTENDED else value)
@@ -197,7 +199,9 @@ class KfSpawner(Pods):
         self.dns_name = self.dns_name_template.format(namespace=profile, name=self.pod_name)
 
     def _home_claim(self) -> str:
-        source = self.home_source
+        source, own = self.home_source, self._files.own_home
+        if own:
+            return own.shared_claim
         if source.is_ours:
             # Our provisioner makes a home for the claim of this name, and of no other.
             return home_claim_name(self.user.name)
@@ -205,15 +209,15 @@ class KfSpawner(Pods):
 
     def _make_volumes(self) -> dict[str, list[dict[str, Any]]]:
         """Return what is added to the pod for the person's files, and for the authorities."""
-        volumes = [_claimed("home", self.pvc_name)]
+        claimed = {"claimName": self.pvc_name}
+        volumes: list[dict[str, Any]] = [{"name": "home", "persistentVolumeClaim": claimed}]
         home: dict[str, Any] = {"name": "home", "mountPath": HOME}
         mounts, first = [home], []
         if sub_path := self.home_source.sub_path_of(self.user.name):
             home["subPath"] = sub_path
             first.append(make_directory_container(self.image, sub_path))
-        if self.get_folder_manifest():
-            volumes.append(_claimed("folder", FOLDER_CLAIM))
-            mounts.append({"name": "folder", "mountPath": f"{HOME}/{FOLDERS}/{self.namespace}"})
+        volumes += [it.volume for it in self._mounted]
+        mounts += [it.volume_mount for it in self._mounted]
         if self.private_ca:
             volumes.append({"name": CA_CONFIG_MAP, "configMap": {"name": CA_CONFIG_MAP}})
             mounts.append({"name": CA_CONFIG_MAP, "mountPath": _CA_DIRECTORY, "readOnly": True})
@@ -228,6 +232,7 @@ class KfSpawner(Pods):
         # a namespace that was made anew has none.
         self._pvc_exists = False
         self._options = None
+        self._mounted = ()
 
     # What is made on the cluster.
 
@@ -260,6 +265,8 @@ class KfSpawner(Pods):
     async def _ensure_namespace(self) -> None:
         # The controller makes it.
         await self._directory.wait_ready(self.namespace, _PROFILE_PATIENCE)
+        if self._files.own_home:
+            await self._directory.wait_ready(self._personal, _PROFILE_PATIENCE)
 
     def get_env(self) -> dict[str, Any]:
         """Return the server's environment: JupyterHub's, the certificates', and our context."""
@@ -273,6 +280,7 @@ class KfSpawner(Pods):
             home_claim=self.pvc_name,
             home_sub_path=self.home_source.sub_path_of(self.user.name),
             home=HOME,
+            mounts=json.dumps([[it.claim, it.path, it.read_only] for it in self._mounted]),
             registry_plain_http=self.registry_plain_http,
             uid=uid,
             gid=gid,
@@ -328,10 +336,6 @@ class KfSpawner(Pods):
 
 async def _render_form_of(spawner: KfSpawner) -> str:
     return await spawner.render_form()
-
-
-def _claimed(name: str, claim: str) -> dict[str, Any]:
-    return {"name": name, "persistentVolumeClaim": {"claimName": claim}}
 
 
 def _extend(configured: Any, more: Any) -> Any:

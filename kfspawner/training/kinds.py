@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -175,6 +176,10 @@ def _make_container(request: RunRequest) -> Manifest:
         {"name": "home", "mountPath": OUTPUTS, "subPath": outputs},
         {"name": "shm", "mountPath": "/dev/shm"},  # noqa: S108 -- a mount, not a file
     ]
+    mounts += [
+        {"name": name, "mountPath": path, "readOnly": read_only}
+        for name, _, path, read_only in _read_mounts(context)
+    ]
     if context.ca_config_map:
         env |= dict.fromkeys(_CA_VARIABLES, _CA_FILE)
         mounts.append({"name": "ca", "mountPath": _CA_DIR, "readOnly": True})
@@ -210,6 +215,18 @@ def _make_volumes(context: ServerContext) -> list[Manifest]:
         # as the run's memory.
         {"name": "shm", "emptyDir": {"medium": "Memory"}},
     ]
+    volumes += [
+        {"name": name, "persistentVolumeClaim": {"claimName": claim, "readOnly": read_only}}
+        for name, claim, _, read_only in _read_mounts(context)
+    ]
     if context.ca_config_map:
         volumes.append({"name": "ca", "configMap": {"name": context.ca_config_map}})
     return volumes
+
+
+def _read_mounts(context: ServerContext) -> list[tuple[str, str, str, bool]]:
+    """Return what the server mounts besides a home: a name, the claim, the path, read-only."""
+    return [
+        (f"mount-{number}", str(claim), str(path), bool(read_only))
+        for number, (claim, path, read_only) in enumerate(json.loads(context.mounts))
+    ]

@@ -1,4 +1,4 @@
-"""``python -m tests.bench [n]``: what kfspawner adds, over the same without it.
+"""``python -m tests.bench [part …]``: what kfspawner adds, over the same without it.
 
 Each measure and its floor take turns, in one go and on one server, so that a
 busy machine slows both. Ends with status 1 if a bound does not hold.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
@@ -19,89 +19,87 @@ from kubernetes import client, config
 from deploy.demo import NOTEBOOK
 from deploy.errors import DeployError
 from deploy.person import Person
+from tests.bench.homes import measure_homes, report_homes
 from tests.bench.listing import measure_lists, report_lists
-from tests.bench.measures import Pairs, run_pairs, spawn_pairs, time_packaging
+from tests.bench.measures import run_pairs, spawn_pairs, time_packaging
 from tests.bench.profiles import measure_profiles, report_profiles
+from tests.bench.report import Verdict, bounded, compare, describe
 from tests.cluster.cluster import Cluster
 from tests.cluster.people import Hub
 
 PACKAGING_BOUND = 2.0
 RUN_BOUND = 3.0
+TURNS = 5
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One line of the report; `holds` is None where there is no bound."""
+class Scene:
+    """A person with a server, the cluster that it runs on, and how often to take turns."""
 
-    text: str
-    holds: bool | None = None
-
-    def __str__(self) -> str:
-        if self.holds is None:
-            return self.text
-        return f"{self.text}: {'holds' if self.holds else 'DOES NOT HOLD'}"
+    person: Person
+    cluster: Cluster
+    n: int
 
 
-def describe(label: str, seconds: Sequence[float]) -> str:
-    """Return a line with the median of `seconds`, and from where to where they go."""
-    return f"{label:<52}{median(seconds):6.2f} s   ({min(seconds):.2f} to {max(seconds):.2f})"
+def append(scene: Scene) -> Iterator[Verdict]:
+    """Append the example's layer."""
+    seconds = time_packaging(scene.person, NOTEBOOK, scene.n)
+    yield Verdict(describe("append the example's layer and push it", seconds))
+    yield Verdict(f"    at most {PACKAGING_BOUND:g} s", median(seconds) <= PACKAGING_BOUND)
 
 
-def compare(pairs: Pairs) -> list[Verdict]:
-    """Return difference and ratio of pairs that took turns."""
-    differences = [ours - floor for ours, floor in zip(pairs.ours, pairs.floor, strict=True)]
-    ratios = [ours / floor for ours, floor in zip(pairs.ours, pairs.floor, strict=True)]
-    return [
-        Verdict(describe("    difference", differences)),
-        Verdict(f"{'    ratio':<52}{median(ratios):6.2f}"),
-    ]
+def run(scene: Scene) -> Iterator[Verdict]:
+    """Start runs."""
+    runs = run_pairs(scene.person, scene.cluster, scene.n)
+    yield Verdict(describe("%%kf run to the first log line", runs.ours))
+    yield Verdict(describe("the same Job created directly, to its first line", runs.floor))
+    yield from compare(runs)
+    yield bounded(runs, RUN_BOUND)
 
 
-def report(packaging: Sequence[float], runs: Pairs, spawns: Pairs) -> list[Verdict]:
-    """Return the lines of the report."""
-    added = median(ours - floor for ours, floor in zip(runs.ours, runs.floor, strict=True))
-    return [
-        Verdict(describe("append the example's layer and push it", packaging)),
-        Verdict(f"    at most {PACKAGING_BOUND:g} s", median(packaging) <= PACKAGING_BOUND),
-        Verdict(""),
-        Verdict(describe("%%kf run to the first log line", runs.ours)),
-        Verdict(describe("the same Job created directly, to its first line", runs.floor)),
-        *compare(runs),
-        Verdict(f"    at most +{RUN_BOUND:g} s", added <= RUN_BOUND),
-        Verdict(""),
-        Verdict(describe("a server, from POST to ready", spawns.ours)),
-        Verdict(describe("the same pod created directly, to its first answer", spawns.floor)),
-        *compare(spawns),
-    ]
+def spawn(scene: Scene) -> Iterator[Verdict]:
+    """Start servers."""
+    spawns = spawn_pairs(scene.person, scene.cluster, scene.n)
+    yield Verdict(describe("a server, from POST to ready", spawns.ours))
+    yield Verdict(describe("the same pod created directly, to its first answer", spawns.floor))
+    yield from compare(spawns)
 
 
-def measure(hub: Hub, cluster: Cluster, n: int) -> list[Verdict]:
-    """Measure everything, as a person who is gone afterwards."""
+PARTS: Mapping[str, Callable[[Scene], Iterable[Verdict]]] = {
+    "append": append,
+    "run": run,
+    "spawn": spawn,
+    "homes": lambda it: report_homes(measure_homes(it.person, it.cluster, it.n)),
+    "lists": lambda it: report_lists(measure_lists(it.person, it.cluster)),
+    "profiles": lambda it: report_profiles(measure_profiles(it.cluster)),
+}
+
+
+def measure(hub: Hub, cluster: Cluster, parts: Sequence[str]) -> list[Verdict]:
+    """Measure `parts` as a person who is gone afterwards, and print how it went."""
     name = f"bench-{secrets.token_hex(2)}"
+    lines: list[Verdict] = []
     with ExitStack() as stack:
+        stack.callback(cluster.sweep)
         stack.callback(hub.forget, name)
         person = stack.enter_context(Person(hub.url, name))
         person.sign_in(hub.password)
         person.spawn({"image_profile": "cpu"})
-        print("packaging …", flush=True)
-        packaging = time_packaging(person, NOTEBOOK, n)
-        print("runs …", flush=True)
-        runs = run_pairs(person, cluster, n)
-        print("servers …", flush=True)
-        spawns = spawn_pairs(person, cluster, n)
-        print("lists …", flush=True)
-        lists = measure_lists(person, cluster)
-        print("profiles …", flush=True)
-        profiles = measure_profiles(cluster)
-    lines = report(packaging, runs, spawns)
-    for more in (report_lists(lists), report_profiles(profiles)):
-        lines += [Verdict(""), *(Verdict(*line) for line in more)]
+        print(f"medians of n={TURNS}, each turn beside its floor (from the least to the most)\n")
+        for part in parts:
+            for line in PARTS[part](Scene(person, cluster, TURNS)):
+                print(line, flush=True)
+                lines.append(line)
+            print(flush=True)
     return lines
 
 
 def main(words: Sequence[str]) -> int:
     """Measure and report; return the exit status."""
-    n = int(words[0]) if words else 5
+    unknown = [word for word in words if word not in PARTS]
+    if unknown:
+        print(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
     config.load_kube_config()
     with client.ApiClient() as api:
         cluster = Cluster(api)
@@ -111,9 +109,7 @@ def main(words: Sequence[str]) -> int:
             os.environ["KFSPAWNER_ADMIN_TOKEN"],
             cluster,
         ) as hub:
-            lines = measure(hub, cluster, n)
-    print(f"\nmedians of n={n}, each turn beside its floor (from the least to the most)\n")
-    print("\n".join(map(str, lines)))
+            lines = measure(hub, cluster, words or list(PARTS))
     return 1 if any(line.holds is False for line in lines) else 0
 
 

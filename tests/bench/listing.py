@@ -21,6 +21,7 @@ from statistics import mean
 
 from deploy.errors import DeployError
 from deploy.person import Person
+from tests.bench.report import Verdict
 from tests.bench.stock import NAMESPACE_EACH, USER_NAMESPACES
 from tests.cluster.cluster import Cluster, until
 
@@ -94,16 +95,17 @@ def measure_lists(person: Person, cluster: Cluster, seconds: float = 60) -> list
     return measured
 
 
-def report_lists(measured: Sequence[Lists]) -> Iterator[tuple[str, bool | None]]:
-    """Yield the lines of the report, and whether a bound holds where there is one."""
+def report_lists(measured: Sequence[Lists]) -> Iterator[Verdict]:
+    """Yield the lines of the report."""
     one, many, again = measured
-    yield "lists per minute that the API server counts, profiles in use:", None
+    yield Verdict("lists per minute that the API server counts, profiles in use:")
     for lists in measured:
-        yield f"{f'    our hub and controller, {lists.profiles}':<52}{lists}", None
-    yield f"    no more with {many.profiles}", many.rate <= max(one.rate, again.rate) + _CHANCE
+        yield Verdict(f"{f'    our hub and controller, {lists.profiles}':<52}{lists}")
+    held = many.rate <= max(one.rate, again.rate) + _CHANCE
+    yield Verdict(f"    no more with {many.profiles}", held)
     for way, called in _WAYS.items():
         added = ", ".join(f"{it.profiles}: {it.stock[way]:+.1f}" for it in measured if it.stock)
-        yield f"{f'    stock KubeSpawner, {called}':<52}{added}", None
+        yield Verdict(f"{f'    stock KubeSpawner, {called}':<52}{added}")
 
 
 @contextmanager

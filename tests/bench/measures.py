@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from kubernetes.client import ApiException
 
 from deploy.kernel import Kernel, Output
 from deploy.person import Person
 from kfspawner.names import namespace_name
+from tests.bench.report import Pairs
 from tests.cluster.cluster import Cluster, Object, until
 
 # Seconds between two looks at a floor: more often, and looking would be what
@@ -20,15 +21,8 @@ from tests.cluster.cluster import Cluster, Object, until
 _PERIOD = 0.1
 _PATIENCE = 120.0
 _PORT = 8888
+_THREADS = 8
 _FIRST_LINE = "go"
-
-
-@dataclass
-class Pairs:
-    """Seconds of what took turns."""
-
-    ours: list[float] = field(default_factory=list)
-    floor: list[float] = field(default_factory=list)
 
 
 def time_packaging(person: Person, notebook: str, n: int) -> list[float]:
@@ -81,7 +75,7 @@ def spawn_pairs(person: Person, cluster: Cluster, n: int) -> Pairs:
         person.stop()
         _wait_gone(cluster, namespace, "component=singleuser-server")
         if turn % 2:
-            pairs.floor.append(_time_pod(cluster, namespace, model, person.server_path))
+            pairs.floor.append(time_pod(cluster, namespace, model, person.server_path))
         begun = time.monotonic()
         person.start({"image_profile": "cpu"})
         events = list(person.progress())
@@ -91,7 +85,7 @@ def spawn_pairs(person: Person, cluster: Cluster, n: int) -> Pairs:
         if not turn % 2:
             person.stop()
             _wait_gone(cluster, namespace, "component=singleuser-server")
-            pairs.floor.append(_time_pod(cluster, namespace, model, person.server_path))
+            pairs.floor.append(time_pod(cluster, namespace, model, person.server_path))
     return pairs
 
 
@@ -145,7 +139,7 @@ def _time_job(cluster: Cluster, namespace: str, like: str, name: str) -> float:
     return taken
 
 
-def _time_pod(cluster: Cluster, namespace: str, model: Object, path: str) -> float:
+def time_pod(cluster: Cluster, namespace: str, model: Object, path: str) -> float:
     """Create the pod `model` again, by hand, and return when its server answers."""
     spec = copy.deepcopy(model["spec"])
     spec.pop("nodeName", None)
@@ -165,6 +159,13 @@ def _time_pod(cluster: Cluster, namespace: str, model: Object, path: str) -> flo
     cluster.core.delete_namespaced_pod("floor", namespace, grace_period_seconds=1)
     _wait_gone(cluster, namespace, "floor=server")
     return taken
+
+
+def each(names: Sequence[str], action: Callable[[str], object]) -> None:
+    """Do something about each name, several at once."""
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for _ in threads.map(action, names):
+            pass
 
 
 def _is_token(volume: str) -> bool:

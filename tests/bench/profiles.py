@@ -6,7 +6,6 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
@@ -16,6 +15,8 @@ from kubernetes.stream import stream
 
 from kfspawner.labels import DELETE_FILES_ANNOTATION
 from kfspawner.profiles.profile import is_ready
+from tests.bench.measures import each
+from tests.bench.report import Verdict
 from tests.cluster.cluster import Cluster, Object
 
 MANY = 200
@@ -26,7 +27,6 @@ REPAIR_BOUND = 2.0
 _OBJECTS = ("kubeflow.org", "v1", "profiles")
 _QUOTA = {"hard": {"requests.cpu": "4", "requests.memory": "16Gi", "pods": "20"}}
 _REPAIRS = 25
-_THREADS = 8
 _PERIOD = 0.5
 _PATIENCE = 600.0
 
@@ -67,18 +67,18 @@ def measure_profiles(cluster: Cluster) -> Figures:
     return figures
 
 
-def report_profiles(figures: Figures) -> Iterator[tuple[str, bool | None]]:
-    """Yield the lines of the report, and whether a bound holds where there is one."""
-    yield f"{f'{MANY} Profiles at once, to the last one Ready':<52}{figures.ready:6.1f} s", None
-    yield f"    at most {READY_BOUND:g} s", figures.ready <= READY_BOUND
+def report_profiles(figures: Figures) -> Iterator[Verdict]:
+    """Yield the lines of the report."""
+    yield Verdict(f"{f'{MANY} Profiles at once, to the last one Ready':<52}{figures.ready:6.1f} s")
+    yield Verdict(f"    at most {READY_BOUND:g} s", figures.ready <= READY_BOUND)
     peak = f"{figures.memory:6.0f} MiB   (at most so far {figures.peak:.0f})"
-    yield f"{'the controller with them':<52}{peak}", None
-    yield f"    less than {MEMORY_BOUND:g} MiB", figures.peak < MEMORY_BOUND
+    yield Verdict(f"{'the controller with them':<52}{peak}")
+    yield Verdict(f"    less than {MEMORY_BOUND:g} MiB", figures.peak < MEMORY_BOUND)
     repairs = figures.repairs
     spread = f"{median(repairs):6.2f} s   ({min(repairs):.2f} to {max(repairs):.2f})"
-    yield f"{'a deleted object, to there again':<52}{spread}", None
-    yield f"    at most {REPAIR_BOUND:g} s", median(repairs) <= REPAIR_BOUND
-    yield f"{'the same Profiles deleted, to the last one gone':<52}{figures.gone:6.1f} s", None
+    yield Verdict(f"{'a deleted object, to there again':<52}{spread}")
+    yield Verdict(f"    at most {REPAIR_BOUND:g} s", median(repairs) <= REPAIR_BOUND)
+    yield Verdict(f"{'the same Profiles deleted, to the last one gone':<52}{figures.gone:6.1f} s")
 
 
 def _time(action: Callable[[], object]) -> float:
@@ -88,7 +88,7 @@ def _time(action: Callable[[], object]) -> float:
 
 
 def _make(cluster: Cluster, names: Sequence[str]) -> None:
-    _each(names, lambda name: _create(cluster, name))
+    each(names, lambda name: _create(cluster, name))
     _wait(lambda: sum(map(is_ready, _found(cluster, names))) == len(names), "all are Ready")
 
 
@@ -122,7 +122,7 @@ def _undo(cluster: Cluster, namespace: str) -> None:
 
 def _delete(cluster: Cluster, names: Sequence[str]) -> None:
     there = [it["metadata"]["name"] for it in _found(cluster, names)]
-    _each(there, lambda name: _let_go(cluster, name))
+    each(there, lambda name: _let_go(cluster, name))
     _wait(lambda: not _found(cluster, names), "all are gone")
 
 
@@ -135,12 +135,6 @@ def _found(cluster: Cluster, names: Sequence[str]) -> list[Object]:
     found = cluster.custom.list_cluster_custom_object(*_OBJECTS)["items"]
     wanted = set(names)
     return [it for it in found if it["metadata"]["name"] in wanted]
-
-
-def _each(names: Sequence[str], action: Callable[[str], None]) -> None:
-    with ThreadPoolExecutor(_THREADS) as threads:
-        for _ in threads.map(action, names):
-            pass
 
 
 def _wait(condition: Callable[[], bool], what: str, period: float = _PERIOD) -> None:

@@ -343,6 +343,7 @@ class Cluster:
 
     def _are_archived(self, profile: str) -> bool:
         kinds = {it["metadata"]["labels"][VOLUME_LABEL] for it in self.volumes(profile)}
+        # What is mounted there of others goes by itself, and their files stay.
         return kinds <= {"archive"}
 
     def _drop(self, volume: Object) -> None:

@@ -21,6 +21,7 @@ from tests.cluster.people import Hub
 _OF_THE_NODE = [
     "test_home_archives.py",
     "test_homes.py",
+    "test_mounts.py",
     "test_nfs_mount.py",
     "test_node.py",
     "test_node_walls.py",

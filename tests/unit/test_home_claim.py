@@ -9,8 +9,15 @@ import pytest
 
 from kfspawner.errors import ClusterDenied, ClusterError, ClusterUnreachable, ObjectExists
 from kfspawner.homes import home
-from kfspawner.homes.home import ask_to_archive, ensure_home, find_home, make_home_claim
+from kfspawner.homes.home import (
+    ask_to_archive,
+    ensure_home,
+    find_home,
+    make_home_claim,
+    wait_for_mount,
+)
 from kfspawner.homes.ledger import read_claim
+from kfspawner.homes.mounts import Mount, make_mount_claim
 from kfspawner.homes.place import Place
 from kfspawner.homes.source import HomeSource, read_home_source
 from kfspawner.profiles.api import Object
@@ -130,7 +137,7 @@ async def test_one_of_ours_is_waited_for_until_it_has_its_volume(api: FakeApi) -
         (changed(HOME, {"phase": "Lost"}), "it has no volume after 0 seconds"),
         (
             changed(bound(), deletionTimestamp="2026-11-24T10:15:00Z", finalizers=["x"]),
-            "it is being archived",
+            "an earlier one is being taken away, and perhaps archived",
         ),
     ],
 )
@@ -145,13 +152,36 @@ async def test_what_keeps_it_is_said(api: FakeApi, there: Object, why: str) -> N
     assert late.value.way_out.startswith("the files are on nfs.test:/homes; tell the administrator")
 
 
-async def test_one_that_goes_meanwhile_is_said_to_go(api: FakeApi) -> None:
+async def test_one_that_goes_meanwhile_is_waited_for_and_has_no_volume(api: FakeApi) -> None:
     waiting = asyncio.create_task(ensure_home(api, HOME, SOURCE))
     await asyncio.sleep(0.02)
     api.remove(*(CLAIM, "home-alice", "vision"))
 
-    with pytest.raises(ClusterError, match="it is being archived"):
+    with pytest.raises(ClusterError) as late:
         await waiting
+    assert late.value.cause == "there is none"
+
+
+async def test_one_that_the_provisioner_makes_is_waited_for(api: FakeApi) -> None:
+    mount = Mount.of_folder("speech", "alice", read_only=True)
+    waiting = asyncio.create_task(wait_for_mount(api, "vision", mount, SOURCE))
+    earlier = Mount.of_folder("speech", "alice", read_only=False)
+    for it in (make_mount_claim("vision", mount), bound(make_mount_claim("vision", earlier))):
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        api.put(it)
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+
+    api.put(bound(make_mount_claim("vision", mount)))
+    await waiting
+    assert api.writes() == []
+
+
+async def test_one_that_the_provisioner_never_makes_is_an_error(api: FakeApi) -> None:
+    with pytest.raises(ClusterError) as late:
+        await wait_for_mount(api, "vision", Mount("folder-speech", "speech/_shared"), SOURCE)
+    assert late.value.doing == "preparing claim folder-speech in vision"
 
 
 async def test_somebody_else_may_make_it_meanwhile(api: FakeApi) -> None:

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 
 from kfspawner.errors import ClusterUnreachable, ExportUnreachable
 from kfspawner.homes import service as service_module
+from kfspawner.homes.mounter import Mounter
 from kfspawner.homes.place import Place
 from kfspawner.homes.plan import Standing, Step
 from kfspawner.homes.service import Service
 from kfspawner.profiles import pace
 from kfspawner.profiles.api import Objects
-from tests.fakes.homes import ALICE, CLAIM, IDS, VOLUME, Homes, killed, make_namespace
+from tests.fakes.homes import ALICE, CLAIM, IDS, SERVER, VOLUME, Homes, killed, make_namespace
 
 BOB, CAROL = Place("vision", "bob"), Place("vision", "carol")
 OUTAGE = ClusterUnreachable("watching", "the Kubernetes API did not answer", "try again")
@@ -60,7 +61,8 @@ class Running:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.service = Service(homes.api, homes.provisioner)
+        mounter = Mounter(homes.api, SERVER)
+        self.service = Service(homes.api, homes.provisioner, mounter, SERVER)
         self.task: asyncio.Task[object] | None = None
 
     async def start(self) -> None:

@@ -29,10 +29,11 @@ def test_lists_are_counted_by_resource_whoever_asked_and_whatever_the_answer() -
 
 
 def test_as_many_as_with_one_hold_the_bound() -> None:
-    assert [held for _, held in report_lists(measured(12, 13, 12)) if held is not None] == [True]
+    lines = report_lists(measured(12, 13, 12))
+    assert [line.holds for line in lines if line.holds is not None] == [True]
 
 
 def test_more_than_with_one_do_not() -> None:
     lines = list(report_lists(measured(12, 15, 12)))
-    assert [held for _, held in lines if held is not None] == [False]
-    assert any("+1200.0" in text for text, _ in lines)
+    assert [line.holds for line in lines if line.holds is not None] == [False]
+    assert any("+1200.0" in line.text for line in lines)

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from kfspawner.errors import ClusterError, ClusterUnreachable
+from kfspawner.homes.mounts import make_mount_claim, read_made, read_mounts
 from kfspawner.labels import OWNER_IDS_ANNOTATION, REQUEST_ANNOTATION
 from kfspawner.servers.progress import cannot_mount
 from kfspawner.servers.spawner import KfSpawner
+from tests.fakes.api import FakeApi
 from tests.fakes.hub import FakeHub, load, pod_of
 
 NFS = {"server": "nfs.example", "path": "/homes", "capacity": "3Gi", "folder_capacity": "7Gi"}
@@ -18,23 +20,36 @@ CLAIM = "PersistentVolumeClaim"
 NOW = datetime(2024, 5, 4, 12, 0, tzinfo=UTC)
 
 
-def bind(it: dict[str, Any]) -> None:
-    """Bind each claim at once, as the cluster does when it has a volume."""
-    if it["kind"] == CLAIM:
-        it["status"] = {"phase": "Bound"}
+def play_provisioner(api: FakeApi) -> None:
+    """Have each claim bound at once, and the claims made that Profiles ask for, and no others."""
+    ready = api.on_write
+
+    def on_write(it: dict[str, Any]) -> None:
+        ready(it)
+        if it["kind"] == CLAIM:
+            it["status"] = {"phase": "Bound"}
+        elif it["kind"] == "Profile":
+            make_mounts(api, it)
+
+    api.on_write = on_write
+
+
+def make_mounts(api: FakeApi, profile: dict[str, Any]) -> None:
+    """Make the claims that a Profile asks for, and take away those that it does not."""
+    name, wanted = profile["metadata"]["name"], read_mounts(profile)
+    found = [it for key, it in api.objects.items() if key[:2] == (CLAIM, name)]
+    for made in filter(None, map(read_made, found)):
+        if made.claim not in wanted:
+            api.remove(CLAIM, made.claim, name)
+    for mount in wanted.values():
+        api.put(make_mount_claim(name, mount))
 
 
 @pytest.fixture
 def nfs_hub(hub: FakeHub) -> FakeHub:
     """Return a hub of a cluster with a profile that people share, and with bound claims."""
     hub.share("vision", members={"bob": "edit"})
-    ready = hub.api.on_write
-
-    def on_write(it: dict[str, Any]) -> None:
-        ready(it)
-        bind(it)
-
-    hub.api.on_write = on_write
+    play_provisioner(hub.api)
     return hub
 
 
@@ -76,11 +91,18 @@ async def test_a_server_in_a_shared_profile_has_its_home_and_the_folder(nfs_hub:
         }
 
 
-async def test_in_a_profile_of_ones_own_there_is_no_folder(nfs_hub: FakeHub) -> None:
+async def test_a_profile_of_ones_own_has_no_folder_and_those_of_the_others(
+    nfs_hub: FakeHub,
+) -> None:
     spawner = nfs_hub.make_spawner("bob", home=NFS)
 
-    assert mounts(await pod_of(spawner)) == {"/home/jovyan": "home-bob"}
+    assert mounts(await pod_of(spawner)) == {
+        "/home/jovyan": "home-bob",
+        "/home/jovyan/shared/vision": "folder-vision",
+    }
     assert spawner.get_folder_manifest() is None
+    await make_claims(spawner)
+    assert (CLAIM, "kf-bob", "profile-folder") not in nfs_hub.api.objects
 
 
 async def test_a_template_of_kubespawner_does_not_rename_what_our_provisioner_makes(
@@ -88,7 +110,10 @@ async def test_a_template_of_kubespawner_does_not_rename_what_our_provisioner_ma
 ) -> None:
     spawner = nfs_hub.make_spawner("bob", home=NFS, pvc_name_template="claim-{username}")
 
-    assert mounts(await pod_of(spawner)) == {"/home/jovyan": "home-bob"}
+    assert mounts(await pod_of(spawner)) == {
+        "/home/jovyan": "home-bob",
+        "/home/jovyan/shared/vision": "folder-vision",
+    }
 
 
 async def test_a_person_has_the_uid_that_the_administrator_gives(nfs_hub: FakeHub) -> None:
@@ -148,7 +173,8 @@ async def test_the_homes_of_a_deleted_person_are_archived_in_every_profile(
     asked = [
         f"{where}/{name}"
         for (kind, where, name), it in nfs_hub.api.objects.items()
-        if kind == CLAIM and it["metadata"]["annotations"].get(REQUEST_ANNOTATION) == "archive"
+        if kind == CLAIM
+        and it["metadata"].get("annotations", {}).get(REQUEST_ANNOTATION) == "archive"
     ]
     assert sorted(asked) == ["kf-bob/home-bob", "vision/home-bob"]
     assert nfs_hub.api.called("delete") == []
@@ -166,10 +192,11 @@ async def test_a_home_that_is_not_to_be_archived_stays(
     spawner = nfs_hub.make_spawner("bob", server, **config)
     await load(spawner)
     await make_claims(spawner)
+    nfs_hub.api.calls.clear()
 
     await spawner.delete_forever()
 
-    assert nfs_hub.api.called("patch") == []
+    assert nfs_hub.api.writes() == []
 
 
 async def test_a_home_that_may_be_left_is_an_error_and_the_others_are_archived(
@@ -180,12 +207,29 @@ async def test_a_home_that_may_be_left_is_an_error_and_the_others_are_archived(
         await load(bob, profile=profile)
         await make_claims(bob)
     silence = ClusterUnreachable("changing", "no answer", "try again")
-    nfs_hub.api.refusals["patch"] = [silence]
+    nfs_hub.api.refusals[f"patch {CLAIM}"] = [silence]
+    nfs_hub.api.calls.clear()
 
     with pytest.raises(ClusterUnreachable):
         await bob.delete_forever()
 
-    assert len(nfs_hub.api.called("patch")) == 2
+    assert len([it for it in nfs_hub.api.called("patch") if it[0] == CLAIM]) == 2
+
+
+async def test_a_profile_that_cannot_be_written_is_an_error_and_the_homes_are_archived(
+    nfs_hub: FakeHub,
+) -> None:
+    bob = nfs_hub.make_spawner("bob", home=NFS)
+    for profile in ("vision", "kf-bob"):
+        await load(bob, profile=profile)
+        await make_claims(bob)
+    nfs_hub.api.refusals["patch Profile"] = [ClusterUnreachable("changing", "no answer", "again")]
+    nfs_hub.api.calls.clear()
+
+    with pytest.raises(ClusterUnreachable):
+        await bob.delete_forever()
+
+    assert len([it for it in nfs_hub.api.called("patch") if it[0] == CLAIM]) == 2
 
 
 # What does not mount.
