@@ -119,7 +119,7 @@ def _claim_static(cluster: Cluster, namespace: str, person: str) -> None:
 
 
 def _static(namespace: str, claim: str) -> Object:
-    """Return a volume that waits for a claim; nobody mounts it."""
+    """Return a volume that a claim may name; nobody mounts it."""
     return {
         "metadata": {"name": f"{namespace}-{claim}"},
         "spec": {
@@ -127,7 +127,6 @@ def _static(namespace: str, claim: str) -> Object:
             "accessModes": ["ReadWriteMany"],
             "persistentVolumeReclaimPolicy": "Retain",
             "storageClassName": "",
-            "claimRef": {"namespace": namespace, "name": claim},
             "nfs": {"server": "192.0.2.1", "path": "/nowhere"},
         },
     }
