@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from kfspawner.homes.place import FOLDER_CLAIM, Place
+from kfspawner.homes.place import FOLDER_CLAIM, Archived, Place
 from kfspawner.labels import (
     ARCHIVED_AS_ANNOTATION,
     ARCHIVED_AT_ANNOTATION,
@@ -143,6 +143,16 @@ class Volume:
     def is_archive(self) -> bool:
         """Whether its files are put away."""
         return self.content == Content.ARCHIVE
+
+    @property
+    def archived(self) -> Archived:
+        """Where its files are archived, or are about to be."""
+        return self.place.archived(self.archived_as)
+
+    @property
+    def directory(self) -> str:
+        """Where its files are now, below the export."""
+        return self.archived.directory if self.is_archive else self.place.directory
 
 
 def read_namespace(obj: Mapping[str, Any]) -> Namespace:

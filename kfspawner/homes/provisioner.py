@@ -20,7 +20,7 @@ from kfspawner.errors import (
 )
 from kfspawner.homes.export import Export, Ownership
 from kfspawner.homes.ledger import Claim, Volume, holds, is_ended, read_volume
-from kfspawner.homes.place import FOLDERS, Archived, Place
+from kfspawner.homes.place import FOLDERS, Place
 from kfspawner.homes.plan import Standing, Step, is_profiles
 from kfspawner.homes.volume import (
     Server,
@@ -244,7 +244,7 @@ class Provisioner:
             )
 
     async def _archive(self, volume: Volume) -> None:
-        archived = Archived(volume.place, volume.archived_as)
+        archived = volume.archived
         await self._on_export(self._export.move, volume.place.directory, archived.directory)
         with suppress(ObjectExists):
             await self._api.create(make_archive_volume(volume, self._settings.server))
@@ -256,7 +256,7 @@ class Provisioner:
 
         So nobody who comes meanwhile is given an empty home in their place.
         """
-        place, archived = archive.place, Archived(archive.place, archive.archived_as)
+        place, archived = archive.place, archive.archived
         if not begun:
             if await self._on_export(self._export.has, place.directory):
                 raise HomeError(
@@ -290,17 +290,13 @@ class Provisioner:
                 f"it is kept until {since + retention:%Y-%m-%d %H:%M} UTC",
                 "wait, or set KFSPAWNER_RETENTION of the provisioner to less",
             )
-        archived = Archived(archive.place, archive.archived_as)
-        await self._on_export(self._export.remove, archived.directory, seconds=None)
+        await self._on_export(self._export.remove, archive.directory, seconds=None)
         await self._delete("PersistentVolume", archive.name, archive.uid)
-        _LOG.info("deleted %s, for good", archived.directory)
+        _LOG.info("deleted %s, for good", archive.directory)
 
     async def measure(self, volume: Volume) -> None:
         """Look at what is in a volume, and write that on it."""
-        directory = volume.place.directory
-        if volume.is_archive:
-            directory = Archived(volume.place, volume.archived_as).directory
-        usage = await self._on_export(self._export.measure, directory, seconds=None)
+        usage = await self._on_export(self._export.measure, volume.directory, seconds=None)
         annotations = {
             USED_ANNOTATION: str(usage.used),
             CHANGED_ANNOTATION: usage.changed.isoformat(),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from kfspawner.errors import HomeError
 from kfspawner.homes.ledger import STORAGE_CLASS, Claim, Content, Volume
-from kfspawner.homes.place import Archived, Place, make_stamp
+from kfspawner.homes.place import Place, make_stamp
 from kfspawner.labels import (
     ARCHIVED_AS_ANNOTATION,
     ARCHIVED_AT_ANNOTATION,
@@ -89,7 +89,7 @@ def make_archive_volume(volume: Volume, server: Server) -> Manifest:
 
     Nobody's claim gets it: whoever is to look at them makes one of its own for it.
     """
-    archived = Archived(volume.place, volume.archived_as)
+    archived = volume.archived
     moment = volume.archived_at or datetime.now(UTC)
     return _make(
         volume.place,
