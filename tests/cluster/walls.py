@@ -105,7 +105,12 @@ def listen(
     command = ["python3", "-c", LISTEN, *map(str, ports)]
     cluster.run_pod(namespace, name, cluster.images()["hub"], command, labels=labels)
     until(lambda: "listening" in cluster.log(namespace, name), f"pod {name} listens")
-    return str(cluster.pod(namespace, name)["status"]["podIP"])
+
+    def address() -> str:
+        # kubelet tells it some time after the pod began.
+        return str(cluster.pod(namespace, name)["status"].get("podIP", ""))
+
+    return until(address, f"pod {name} has an address")
 
 
 @contextmanager
