@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any, ClassVar
-
-from traitlets import default
+from typing import Any
 
 from kfspawner.context import ServerContext
-from kfspawner.errors import ClusterError, Error, InputError, OptionRefused
-from kfspawner.names import home_claim_name, namespace_name
+from kfspawner.errors import ClusterError, Error
 from kfspawner.profiles.api import mapped
-from kfspawner.profiles.directory import Choice
 from kfspawner.profiles.manifests import CA_CONFIG_MAP, CA_KEY
-from kfspawner.servers.defaults import HOME, make_directory_container
-from kfspawner.servers.form import Page, render_form
-from kfspawner.servers.options import (
-    Offers,
-    ServerOptions,
-    form_to_json,
-    make_overrides,
-    read_options,
-)
-from kfspawner.servers.places import in_order, make_offers, make_places
-from kfspawner.servers.pods import Pods
+from kfspawner.servers.choosing import CA_DIRECTORY, Choosing
+from kfspawner.servers.defaults import HOME
 from kfspawner.servers.progress import (
     Step,
     cannot_mount,
@@ -39,8 +25,7 @@ from kfspawner.servers.progress import (
 )
 from kfspawner.servers.refused import StartRefused
 
-_CA_DIRECTORY = "/etc/kfspawner/ca"
-_CA_FILE = f"{_CA_DIRECTORY}/{CA_KEY}"
+_CA_FILE = f"{CA_DIRECTORY}/{CA_KEY}"
 # What pip, requests, OpenSSL, curl and Node read the authorities from.
 _CA_VARIABLES = (
     "SSL_CERT_FILE",
@@ -49,190 +34,18 @@ _CA_VARIABLES = (
     "CURL_CA_BUNDLE",
     "NODE_EXTRA_CA_CERTS",
 )
-# Attributes that a server's options add to: what is configured comes first.
-_EXTENDED = (
-    "extra_resource_limits",
-    "extra_resource_guarantees",
-    "node_selector",
-    "tolerations",
-    "volumes",
-    "volume_mounts",
-    "init_containers",
-)
-_Form = Mapping[str, Sequence[str]]
-
-# For how many seconds a start waits for the cluster, and for the controller; and a page.
-_PATIENCE = 10.0
+# For how many seconds a start waits for the controller.
 _PROFILE_PATIENCE = 60.0
-_PAGE_PATIENCE = 3.0
 
 
-class KfSpawner(Pods):
+class KfSpawner(Choosing):
     """Spawns each server into the namespace of a profile that its person may use.
 
     Everything that KubeSpawner configures can be set here too; the defaults
     pass Pod Security `restricted`. In the order of a start, these hooks are
-    overridden: `options_from_form`, `load_user_options`, `_ensure_namespace`,
-    `get_env`, `is_pod_running`, `progress`; and those of `Pods`.
+    overridden: those of `Choosing`, `_ensure_namespace`, `get_env`,
+    `is_pod_running`, `progress`; and those of `Pods`.
     """
-
-    # JupyterHub's own trait, whose type its stubs do not tell.
-    user_options: dict[str, Any]
-    # What was just refused, by person: the form as it was sent, or the options of a
-    # start. JupyterHub shows the default server's form after a named one's was refused.
-    _refused: ClassVar[dict[str, _Form | ServerOptions]] = {}
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._configured = {name: copy.deepcopy(getattr(self, name)) for name in _EXTENDED}
-        self._options: ServerOptions | None = None
-
-    # Who may do what, and where.
-
-    @property
-    def _personal(self) -> str:
-        return namespace_name(self.user.name)
-
-    def _choices(self) -> list[Choice]:
-        choices = self._directory.choices(self.user.name, self._groups)
-        return in_order(choices, self._personal)
-
-    def _offers(self) -> Offers:
-        return make_offers(self._choices(), self.offered)
-
-    async def _prepare(self, profile: object, seconds: float) -> None:
-        """Know the profiles, and have the person's own made; only if it is `profile` it must be."""
-        await self._directory.ready(seconds)
-        try:
-            await self._directory.ensure_personal(self.user.name, self.personal_profile)
-        except ClusterError as error:
-            if profile == self._personal:
-                raise
-            self.log.warning("%s has no profile of their own: %s", self.user.name, error)
-
-    # What a person chose.
-
-    @default("options_form")
-    def _default_options_form(self) -> Any:
-        return _render_form_of
-
-    @default("options_from_form")
-    def _default_options_from_form(self) -> Any:
-        return self._read_form
-
-    @default("apply_user_options")
-    def _default_apply_user_options(self) -> Any:
-        # They are applied in load_user_options; JupyterHub would warn that nobody does.
-        return lambda _spawner, _options: None
-
-    async def _read_form(self, form: _Form) -> dict[str, Any]:
-        """Return what a sent form stands for, as JSON values; JupyterHub stores them."""
-        try:
-            await self._prepare(None, _PATIENCE)
-            offers = self._offers()
-            options = self._read_options(form_to_json(form, offers), offers)
-        except Error as error:
-            self._refused[self.user.name] = form
-            raise StartRefused(error) from error
-        return options.to_json()
-
-    def _read_options(self, raw: Mapping[str, Any], offers: Offers) -> ServerOptions:
-        profile = raw.get("profile")
-        return read_options(
-            {**raw, "profile": self._personal if profile is None else profile}, offers
-        )
-
-    async def render_form(self) -> str:
-        """Return the form, filled with what was just refused, or with the last choice."""
-        refused = self._refused.pop(self.user.name, None)
-        sent = refused if isinstance(refused, Mapping) else None
-        chosen = refused if isinstance(refused, ServerOptions) else None
-        trouble = ""
-        try:
-            async with asyncio.timeout(2 * _PAGE_PATIENCE):
-                await self._prepare(self._personal, _PAGE_PATIENCE)
-        except Error as error:
-            trouble = str(error)
-        except TimeoutError:
-            trouble = "The cluster does not answer; what is shown may be out of date."
-        choices = self._choices()
-        offers = make_offers(choices, self.offered)
-        if self.user_options and chosen is None:
-            try:
-                chosen = self._read_options(self.user_options, offers)
-            except OptionRefused as error:
-                self.log.info("Proposing the defaults to %s: %s", self.user.name, error)
-        places = make_places(choices, self.user.name, offers)
-        return render_form(Page(places, self.offered, trouble), chosen, sent)
-
-    async def load_user_options(self) -> None:
-        """Make this server what `user_options` asks for, or refuse it."""
-        raw = self.user_options or {}
-        await self._prepare(raw.get("profile") or self._personal, _PATIENCE)
-        try:
-            options = self._read_options(raw, self._offers())
-        except OptionRefused:
-            # JupyterHub has stored them as the proposal for the next start.
-            self.orm_spawner.user_options = self.user_options = {}
-            raise
-        if not self.registry_prefix:
-            raise InputError(
-                f"starting the server of {self.user.name}",
-                "nothing says where the images of its runs go",
-                "ask the administrator to set c.KfSpawner.registry_prefix",
-            )
-        self._place_in(options.profile)
-        self._options = options
-        overrides = make_overrides(self.offered[options.image_profile], options)
-        self.image = str(overrides["image"])
-        alone = self._directory.is_alone(self.namespace, self.user.name)
-        self._mounted = self._files.mounted(self._choices(), alone=alone)
-        overrides |= self._make_volumes()
-        for name, value in overrides.items():
-            setattr(self, name, _extend(getattr(self, name), value) if name in _EXTENDED else value)
-
-    def _place_in(self, profile: str) -> None:
-        self.namespace = profile
-        self.pod_name = self._expand_user_properties(self.pod_name_template)
-        self.secret_name = self._expand_user_properties(self.secret_name_template)
-        self.pvc_name = self._home_claim()
-        self.dns_name = self.dns_name_template.format(namespace=profile, name=self.pod_name)
-
-    def _home_claim(self) -> str:
-        source, own = self.home_source, self._files.own_home
-        if own:
-            return own.shared_claim
-        if source.is_ours:
-            # Our provisioner makes a home for the claim of this name, and of no other.
-            return home_claim_name(self.user.name)
-        return source.claim or str(self._expand_user_properties(self.pvc_name_template))
-
-    def _make_volumes(self) -> dict[str, list[dict[str, Any]]]:
-        """Return what is added to the pod for the person's files, and for the authorities."""
-        claimed = {"claimName": self.pvc_name}
-        volumes: list[dict[str, Any]] = [{"name": "home", "persistentVolumeClaim": claimed}]
-        home: dict[str, Any] = {"name": "home", "mountPath": HOME}
-        mounts, first = [home], []
-        if sub_path := self.home_source.sub_path_of(self.user.name):
-            home["subPath"] = sub_path
-            first.append(make_directory_container(self.image, sub_path))
-        volumes += [it.volume for it in self._mounted]
-        mounts += [it.volume_mount for it in self._mounted]
-        if self.private_ca:
-            volumes.append({"name": CA_CONFIG_MAP, "configMap": {"name": CA_CONFIG_MAP}})
-            mounts.append({"name": CA_CONFIG_MAP, "mountPath": _CA_DIRECTORY, "readOnly": True})
-        return {"volumes": volumes, "volume_mounts": mounts, "init_containers": first}
-
-    def clear_state(self) -> None:
-        """Forget the last server: its options, and that its claim was seen."""
-        super().clear_state()
-        for name, value in self._configured.items():
-            setattr(self, name, copy.deepcopy(value))
-        # The claim is asked for at each start: it costs one request, and
-        # a namespace that was made anew has none.
-        self._pvc_exists = False
-        self._options = None
-        self._mounted = ()
 
     # What is made on the cluster.
 
@@ -332,19 +145,3 @@ class KfSpawner(Pods):
                 if "raw_event" in step:
                     step["message"] = describe(step["raw_event"])
                 yield step
-
-
-async def _render_form_of(spawner: KfSpawner) -> str:
-    return await spawner.render_form()
-
-
-def _extend(configured: Any, more: Any) -> Any:
-    """Return what is configured with `more` after it: both dicts, or lists.
-
-    KubeSpawner takes some lists as dicts too, whose keys are but their order.
-    """
-    if isinstance(more, Mapping):
-        return {**(configured or {}), **more}
-    if isinstance(configured, Mapping):
-        configured = [configured[key] for key in sorted(configured)]
-    return [*(configured or ()), *more]

@@ -9,7 +9,7 @@ import pytest
 from kfspawner.errors import ClusterDenied, ClusterError, ClusterUnreachable, OptionRefused
 from kfspawner.profiles.members import make_member_binding
 from kfspawner.profiles.profile import Role
-from kfspawner.servers import spawner as spawner_module
+from kfspawner.servers import choosing
 from kfspawner.servers.refused import StartRefused
 from tests.fakes.hub import FakeHub, load, pod_of
 
@@ -203,7 +203,7 @@ async def test_names_of_kubernetes_start_nothing(hub: FakeHub, options: dict[str
 async def test_an_api_that_does_not_answer_is_named(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spawner_module, "_PATIENCE", 0.05)
+    monkeypatch.setattr(choosing, "_PATIENCE", 0.05)
     outage = ClusterUnreachable("listing profiles", "the API did not answer", "try again")
     hub.api.refusals["list"] = [outage] * 1000
 
@@ -216,7 +216,7 @@ async def test_an_api_that_does_not_answer_is_named(
 async def test_while_the_api_does_not_answer_the_page_is_shown(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spawner_module, "_PAGE_PATIENCE", 0.05)
+    monkeypatch.setattr(choosing, "_PAGE_PATIENCE", 0.05)
     outage = ClusterUnreachable("listing profiles", "the API did not answer", "try again")
     hub.api.refusals["list"] = [outage] * 1000
 
