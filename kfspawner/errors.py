@@ -16,6 +16,7 @@ Error
 │   ├── ClusterDenied       this account may not do that, or a quota is full
 │   ├── ObjectMissing       there is no such object
 │   ├── ObjectExists        there is one already
+│   ├── ClusterBusy         it asks to be left alone for a moment
 │   └── VersionExpired      it does not remember what came after that
 ├── HomeError               a person's files cannot be as they were asked to be
 │   └── ExportUnreachable   the server that holds them did not answer
@@ -129,6 +130,22 @@ class ObjectMissing(ClusterError):
 
 class ObjectExists(ClusterError):
     """The cluster has an object of that name already."""
+
+
+class ClusterBusy(ClusterError):
+    """The Kubernetes API has no time now.
+
+    Parameters
+    ----------
+    doing, cause, way_out
+        As for every `Error`.
+    retry_after
+        For how many seconds it asks to be left alone; 0 if it does not say.
+    """
+
+    def __init__(self, doing: str, cause: str, way_out: str, retry_after: float = 0.0) -> None:
+        super().__init__(doing, cause, way_out)
+        self.retry_after = retry_after
 
 
 class VersionExpired(ClusterError):

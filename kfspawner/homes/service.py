@@ -27,6 +27,7 @@ from kfspawner.homes.provisioner import Provisioner
 from kfspawner.homes.volume import Server
 from kfspawner.profiles.api import Api, Object
 from kfspawner.profiles.live import LiveObjects
+from kfspawner.profiles.resources import Selection
 from kfspawner.profiles.workqueue import WorkQueue
 
 T = TypeVar("T")
@@ -64,10 +65,10 @@ class Service:
         self._provisioner = provisioner
         self._mounter = mounter
         self._server = server
-        self._claims = LiveObjects(api, "PersistentVolumeClaim", _read_claim, _LOG)
-        self._volumes = LiveObjects(api, "PersistentVolume", _read_volume, _LOG)
-        self._namespaces = LiveObjects(api, "Namespace", read_namespace, _LOG)
-        self._mounts = LiveObjects(api, "Profile", read_mounts, _LOG)
+        self._claims = LiveObjects(api, Selection("PersistentVolumeClaim"), _read_claim, _LOG)
+        self._volumes = LiveObjects(api, Selection("PersistentVolume"), _read_volume, _LOG)
+        self._namespaces = LiveObjects(api, Selection("Namespace"), read_namespace, _LOG)
+        self._mounts = LiveObjects(api, Selection("Profile"), read_mounts, _LOG)
         self._queue = WorkQueue(shortest=0.5, longest=_PUT_OFF_SECONDS)
 
     async def run(self, liveness_port: int) -> Never:

@@ -6,10 +6,11 @@ the client or the network raises becomes a ClusterError here, and nowhere else.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ from kubernetes_asyncio.client.exceptions import ApiException
 from kubernetes_asyncio.config.config_exception import ConfigException
 
 from kfspawner.errors import (
+    ClusterBusy,
     ClusterDenied,
     ClusterError,
     ClusterUnreachable,
@@ -39,12 +41,13 @@ MANAGER = "kfspawner"
 # Seconds for one call, and for a portion of a list.
 _CALL = aiohttp.ClientTimeout(total=10)
 _LIST = aiohttp.ClientTimeout(total=60)
-# A watch may be silent until its end. When that is overdue by as many seconds,
-# the connection is dead.
-_OVERDUE = 30
+# Seconds that a watch lasts. It may be silent until its end; when that is overdue
+# by as many more, or does not begin within as many, the connection is dead.
+_WATCH = 30
+_OVERDUE = 10
 
 # Objects in one portion of a list.
-_PAGE = 200
+_PAGE = 500
 
 # What the API server does not know, it is to refuse and not to drop.
 _STRICT = {"fieldValidation": "Strict"}
@@ -159,12 +162,17 @@ class Api:
                 return
 
     async def watch(
-        self, selection: Selection, version: str, seconds: int = 120
+        self,
+        selection: Selection,
+        version: str,
+        seconds: int = _WATCH,
+        opened: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[tuple[str, Object], None]:
         """Yield what happens after `version`, until the API server ends it after `seconds`.
 
         Each is a pair: ``ADDED``, ``MODIFIED`` or ``DELETED`` with the object;
-        ``BOOKMARK`` with nothing but the version to go on from.
+        ``BOOKMARK`` with nothing but the version to go on from. `opened` is called
+        once the API server has agreed to tell.
 
         Raises
         ------
@@ -181,12 +189,14 @@ class Api:
         }
         path = resource.path(selection.namespace)
         accept = _METADATA if selection.metadata_only else _JSON
-        limit = aiohttp.ClientTimeout(sock_connect=10, sock_read=seconds + _OVERDUE)
+        limit = aiohttp.ClientTimeout(sock_read=seconds + _OVERDUE)
         with mapped(f"watching {resource.plural}"):
             call = _Call("GET", path, query, limit=limit, accept=accept)
-            response = await self._open(call)
+            async with asyncio.timeout(_OVERDUE):
+                response = await self._open(call)
             try:
                 await _check(response)
+                opened()
                 async for line in response.content:
                     event = json.loads(line)
                     if event["type"] == "ERROR":
@@ -309,6 +319,7 @@ async def _check(response: aiohttp.ClientResponse) -> None:
     if response.status >= 400:
         error = ApiException(status=response.status, reason=response.reason)
         error.body = await response.read()
+        error.headers = response.headers
         raise error
 
 
@@ -326,13 +337,13 @@ def mapped(doing: str) -> Iterator[None]:
         yield
     except ApiException as error:
         raise _map(doing, error) from error
-    except (TimeoutError, aiohttp.ClientError) as error:
+    except (OSError, aiohttp.ClientError) as error:
         raise ClusterUnreachable(
             doing,
             f"the Kubernetes API did not answer ({type(error).__name__})",
             "try again in a minute; if it lasts, tell the administrator",
         ) from error
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ClusterUnreachable(
             doing,
             "what answers is not the Kubernetes API",
@@ -340,23 +351,44 @@ def mapped(doing: str) -> Iterator[None]:
         ) from error
 
 
+_PLAIN: dict[int, tuple[type[ClusterError], str]] = {
+    404: (ObjectMissing, "show this to the administrator"),
+    409: (ObjectExists, "try again in a minute"),
+    410: (VersionExpired, "list again"),
+}
+
+
 def _map(doing: str, error: ApiException) -> ClusterError:
     message = _message(error)
-    if error.status == 404:
-        return ObjectMissing(doing, message, "show this to the administrator")
-    if error.status == 409:
-        return ObjectExists(doing, message, "try again in a minute")
-    if error.status == 410:
-        return VersionExpired(doing, message, "list again")
+    if error.status in _PLAIN:
+        kind, way_out = _PLAIN[error.status]
+        return kind(doing, message, way_out)
     if error.status == 403 and "quota" in message:
         return ClusterDenied(
             doing, message, "choose less, or stop a server or a run that you no longer need"
         )
     if error.status in (401, 403):
         return ClusterDenied(doing, message, "show this to the administrator")
+    if error.status in (429, 503):
+        return ClusterBusy(
+            doing,
+            f"{error.status} {message}",
+            "try again in a minute; if it lasts, tell the administrator",
+            _retry_after(error),
+        )
     return ClusterError(
         doing, f"{error.status} {message}", "try again; if it lasts, show this to the administrator"
     )
+
+
+def _retry_after(error: ApiException) -> float:
+    """Return for how many seconds the API server asks to be left alone."""
+    try:
+        headers: Mapping[str, str] = error.headers or {}
+        told = headers.get("Retry-After")
+        return float(told or json.loads(error.body or "")["details"]["retryAfterSeconds"])
+    except (ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def _message(error: ApiException) -> str:

@@ -30,6 +30,7 @@ from kfspawner.profiles.profile import (
     reason_of,
     why_not_ready,
 )
+from kfspawner.profiles.resources import Selection
 
 # Who the API server says wrote a personal Profile.
 MANAGER = "kfspawner-hub"
@@ -88,8 +89,8 @@ class Directory:
     def __init__(self, api: Api, log: logging.Logger | None = None) -> None:
         self._api = api
         self._log = log or logging.getLogger(__name__)
-        self._profiles = LiveObjects(api, "Profile", read_standing, self._log)
-        self._members = LiveObjects(api, "RoleBinding", read_member, self._log)
+        self._profiles = LiveObjects(api, Selection("Profile"), read_standing, self._log)
+        self._members = LiveObjects(api, Selection("RoleBinding"), read_member, self._log)
         self._tasks: list[asyncio.Task[None]] = []
         self._locks: dict[str, asyncio.Lock] = {}
         self._settled: dict[str, Profile] = {}

@@ -1,4 +1,4 @@
-"""All objects of one kind as they are now: one list, then one watch that goes on where it broke."""
+"""All objects of one kind as they are now, by a list and what is told after it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
-from kfspawner.errors import ClusterError, VersionExpired
+from kfspawner.errors import ClusterError
 from kfspawner.profiles.api import Api, Object
-from kfspawner.profiles.pace import keep_on
+from kfspawner.profiles.feed import Feed, is_newer
+from kfspawner.profiles.news import News
 from kfspawner.profiles.resources import Selection
 
 T = TypeVar("T")
+Found = dict[str, dict[str, T]]
 
 
 class LiveObjects(Generic[T]):
@@ -23,7 +25,7 @@ class LiveObjects(Generic[T]):
 
     Parameters
     ----------
-    api, kind
+    api, selection
         Where, and of what.
     read
         What is kept of an object; None for nothing.
@@ -36,98 +38,148 @@ class LiveObjects(Generic[T]):
         By namespace, empty for kinds without one, and by name.
     loaded
         Whether all objects were seen once.
-    trouble
-        Why it may be out of date; None while it is not.
     """
 
     def __init__(
-        self, api: Api, kind: str, read: Callable[[Object], T | None], log: logging.Logger
+        self,
+        api: Api,
+        selection: Selection,
+        read: Callable[[Object], T | None],
+        log: logging.Logger,
     ) -> None:
-        self.found: dict[str, dict[str, T]] = {}
+        self.found: Found[T] = {}
         self.loaded = False
-        self.trouble: ClusterError | None = None
         self._api = api
-        self._kind = kind
+        self._selection = selection
         self._read = read
         self._log = log
-        self._version = ""
+        self._feed = Feed(api, selection, log)
         self._news = asyncio.Event()
+        self._waiting = News()
+        # What `put` told before the watch did, by key: its version.
+        self._ahead: dict[str, tuple[str, str, str]] = {}
+        # The uids that `drop` told to be gone before the watch did.
+        self._gone: set[str] = set()
+
+    @property
+    def trouble(self) -> ClusterError | None:
+        """Why it may be out of date; None while it is not."""
+        return self._feed.trouble
+
+    @property
+    def age(self) -> float:
+        """Seconds since the API server last said that this is how things are."""
+        return self._feed.age
 
     @property
     def news(self) -> asyncio.Event:
         """Is set at the next change, and never again: ask anew after it."""
         return self._news
 
+    def changed(self, key: str) -> asyncio.Event:
+        """Return what is set at the next news of an object, and never again: ask anew after it.
+
+        Parameters
+        ----------
+        key
+            ``<namespace>/<name>``, or the name alone for kinds without namespaces.
+        """
+        return self._waiting.of(key)
+
     def put(self, it: Object) -> None:
-        """Take in an object that was just written, unless the watch has told of it already."""
-        if it["metadata"]["name"] not in self.found.get(_namespace(it), {}):
-            self._keep(it)
-            self._tell()
+        """Take in an object that was just written, unless there was news after that."""
+        namespace, name, key = _place(it)
+        version = it["metadata"]["resourceVersion"]
+        ahead = self._ahead.get(key)
+        known = ahead[2] if ahead else self._feed.version
+        if it["metadata"].get("uid") in self._gone or not is_newer(version, known):
+            return
+        self._ahead[key] = (namespace, name, version)
+        self._keep(self.found, it)
+        self._tell(key)
 
-    async def follow(self) -> None:
+    def drop(self, key: str, uid: str) -> None:
+        """Take note that the object of that uid, which is known, is gone."""
+        self._gone.add(uid)
+        namespace, _, name = key.rpartition("/")
+        self._remove(namespace, name)
+
+    async def follow(self, *, anew: bool = False) -> None:
         """List, then watch, for ever; until this is cancelled."""
-        await keep_on(self._follow_once)
+        await self._feed.follow(self, anew=anew)
 
-    async def _follow_once(self) -> None:
-        try:
-            await self._list_and_watch()
-        except VersionExpired:
-            self._version = ""
-        except ClusterError as error:
-            self._fail(error)
-        except Exception:  # noqa: BLE001
-            # A defect: a view that is read anew serves people better than one
-            # that stands still for ever.
-            self._log.exception("Following %s objects failed", self._kind)
-            self._version = ""
+    # What the feed tells.
 
-    async def _list_and_watch(self) -> None:
-        if not self._version:
-            items, version = await self._api.list(self._kind)
-            self.found = {}
-            for it in items:
-                self._keep(it)
-            self._version = version
-            self.loaded = True
-            self._recover()
-            self._tell()
-        async with aclosing(self._api.watch(Selection(self._kind), self._version)) as events:
-            async for event, it in events:
-                self._take(event, it)
-        self._recover()
+    async def load(self) -> str:
+        """List all anew, portion by portion, and return the version of the list."""
+        fresh: Found[T] = {}
+        settled = set(self._gone)
+        version = ""
+        async with aclosing(self._api.pages(self._selection)) as pages:
+            async for page, version in pages:  # noqa: B007
+                for it in page:
+                    if it["metadata"].get("uid") not in self._gone:
+                        self._keep(fresh, it)
+        # What was put in while the list was read may be newer than it.
+        self._ahead = {k: it for k, it in self._ahead.items() if is_newer(it[2], version)}
+        for namespace, name, _ in self._ahead.values():
+            value = self.found.get(namespace, {}).get(name)
+            if value is not None:
+                fresh.setdefault(namespace, {})[name] = value
+        self._gone -= settled
+        self.found = fresh
+        self.loaded = True
+        self._tell(None)
+        return version
 
-    def _take(self, event: str, it: Object) -> None:
+    def take(self, event: str, it: Object) -> None:
+        """Learn of one object."""
+        namespace, name, key = _place(it)
+        uid = it["metadata"].get("uid")
+        ahead = self._ahead.get(key)
+        if ahead and is_newer(ahead[2], it["metadata"]["resourceVersion"]):
+            return
+        self._ahead.pop(key, None)
         if event == "DELETED":
-            self.found.get(_namespace(it), {}).pop(it["metadata"]["name"], None)
-        elif event != "BOOKMARK":
-            self._keep(it)
-        self._version = it["metadata"]["resourceVersion"]
-        self._recover()
-        self._tell()
+            self._gone.discard(uid)
+            self._remove(namespace, name)
+        elif uid not in self._gone:
+            self._keep(self.found, it)
+            self._tell(key)
 
-    def _keep(self, it: Object) -> None:
-        kept = self._read(it)
-        there = self.found.setdefault(_namespace(it), {})
-        if kept is None:
-            there.pop(it["metadata"]["name"], None)
-        else:
-            there[it["metadata"]["name"]] = kept
+    def _keep(self, into: Found[T], it: Object) -> None:
+        namespace, name, key = _place(it)
+        try:
+            kept = self._read(it)
+        except Exception:  # noqa: BLE001
+            # A defect, or an object that nobody thought of: it is no end of the others.
+            self._log.exception("Following %s objects failed at %s", self._selection.kind, key)
+            kept = None
+        if kept is not None:
+            into.setdefault(namespace, {})[name] = kept
+        elif name in into.get(namespace, {}):
+            _discard(into, namespace, name)
 
-    def _tell(self) -> None:
+    def _remove(self, namespace: str, name: str) -> None:
+        _discard(self.found, namespace, name)
+        self._tell(f"{namespace}/{name}" if namespace else name)
+
+    def _tell(self, key: str | None) -> None:
         self._news.set()
         self._news = asyncio.Event()
-
-    def _fail(self, error: ClusterError) -> None:
-        if self.trouble is None:
-            self._log.warning("The view of %s objects stands still: %s", self._kind, error)
-        self.trouble = error
-        self._tell()
-
-    def _recover(self) -> None:
-        if self.trouble is not None:
-            self._log.warning("The view of %s objects is up to date again", self._kind)
-        self.trouble = None
+        if key is None:
+            self._waiting.tell_all()
+        else:
+            self._waiting.tell(key)
 
 
-def _namespace(it: Object) -> str:
-    return str(it["metadata"].get("namespace") or "")
+def _discard(found: Found[T], namespace: str, name: str) -> None:
+    there = found.get(namespace, {})
+    there.pop(name, None)
+    if not there:
+        found.pop(namespace, None)
+
+
+def _place(it: Object) -> tuple[str, str, str]:
+    namespace, name = str(it["metadata"].get("namespace") or ""), str(it["metadata"]["name"])
+    return namespace, name, f"{namespace}/{name}" if namespace else name

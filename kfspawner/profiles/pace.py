@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
@@ -22,4 +23,5 @@ async def keep_on(turn: Callable[[], Awaitable[None]]) -> NoReturn:
         await turn()
         useful = time.monotonic() - begun > USEFUL
         pause = SOON if useful else min(2 * pause, LATE)
-        await asyncio.sleep(pause)
+        # Not in step with others that lost the same connection.
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311

@@ -17,7 +17,6 @@ from kfspawner.homes.home import (
     wait_for_mount,
 )
 from kfspawner.homes.place import Place
-from kfspawner.profiles.api import Api
 from kfspawner.profiles.directory import Directory, shared_directory
 from kfspawner.profiles.patience import patiently
 from kfspawner.profiles.profile import Manifest
@@ -25,10 +24,10 @@ from kfspawner.profiles.resources import Selection
 from kfspawner.servers.files import Files, Mounted
 from kfspawner.servers.over_quota import explain
 from kfspawner.servers.removal import is_of, is_removed, stop_all
-from kfspawner.servers.settings import Settings
+from kfspawner.servers.watch import Watching
 
 
-class Pods(Settings):
+class Pods(Watching):
     """KubeSpawner's requests for a server's claim and pod, in a namespace that people share.
 
     KubeSpawner takes whatever has the name of a person's pod for theirs. Where
@@ -37,10 +36,6 @@ class Pods(Settings):
 
     # What it mounts besides a home, once its profile is chosen.
     _mounted: Sequence[Mounted] = ()
-
-    @property
-    def _cluster(self) -> Api:
-        return Api(self.api.api_client)
 
     @property
     def _directory(self) -> Directory:
@@ -183,8 +178,13 @@ class Pods(Settings):
         Where `stop_on_removal` says so, the server of somebody who may start
         nothing in its profile any more does not.
         """
-        if await self._is_anothers():
-            return 1
+        try:
+            if await self._is_anothers():
+                return 1
+        except ClusterError:
+            # The API has not answered since the hub began. What ran before goes on, as
+            # far as is known: JupyterHub would take an error for its end, and forget it.
+            return None
         status: int | None = await super().poll()
         starting = self._start_future is not None and not self._start_future.done()
         if status is not None or starting or not self.stop_on_removal:

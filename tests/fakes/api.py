@@ -38,6 +38,8 @@ class FakeApi(Api):
         What the next calls raise, in order, by ``method`` or ``method Kind``.
     on_write
         Called with each object that is about to be kept: defaults, other controllers.
+    late
+        What a list of a kind waits for before it answers.
     holds
         Whether a deleted namespace stays until `finish`, as it does while its
         pods end.
@@ -49,6 +51,7 @@ class FakeApi(Api):
         self.refusals: dict[str, list[ClusterError]] = {}
         self.on_write: Callable[[Object], None] = lambda _: None
         self.holds = False
+        self.late: dict[str, asyncio.Event] = {}
         self._owned: dict[Key, Ownership] = {}
         self._history: list[Entry] = []
         self._forgotten = 0
@@ -71,18 +74,25 @@ class FakeApi(Api):
 
     async def pages(self, selection: Selection) -> AsyncGenerator[tuple[Objects, str], None]:
         self._note("list", (selection.kind, selection.namespace, ""))
+        if selection.kind in self.late:
+            await self.late[selection.kind].wait()
         version = str(self._version)
         found = self._select(selection)
         for begin in range(0, max(len(found), 1), _PAGE):
             yield found[begin : begin + _PAGE], version
 
     async def watch(
-        self, selection: Selection, version: str, seconds: int = 120
+        self,
+        selection: Selection,
+        version: str,
+        seconds: int = 30,
+        opened: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[tuple[str, Object], None]:
         self._note("watch", (selection.kind, selection.namespace, ""))
         since = int(version)
         if since < self._forgotten:
             raise VersionExpired(f"watching {selection.kind}", "too old", "list again")
+        opened()
         while True:
             news = self._news
             for entry in [it for it in self._history if it[0] > since]:
@@ -313,7 +323,7 @@ def _fits(selection: Selection, it: Object) -> bool:
         if name not in has or (value and has[name] != value):
             return False
     wanted = dict(part.split("=") for part in filter(None, selection.fields.split(",")))
-    return all(metadata.get(name.split(".")[1]) == value for name, value in wanted.items())
+    return all(get_at(it, tuple(name.split("."))) == value for name, value in wanted.items())
 
 
 def _merge(into: Object, patch: Mapping[str, Any]) -> None:

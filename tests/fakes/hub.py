@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,9 @@ from kfspawner.profiles import pace
 from kfspawner.profiles.api import Object
 from kfspawner.profiles.directory import Directory
 from kfspawner.profiles.profile import make_profile, read_declared
+from kfspawner.profiles.resources import Selection
 from kfspawner.servers.pods import Pods
+from kfspawner.servers.podview import PodView
 from kfspawner.servers.spawner import KfSpawner
 from tests.fakes.api import FakeApi
 from tests.fakes.profiles import PROFILES
@@ -37,8 +40,8 @@ class FakeHub:
     ----------
     api
         The cluster. Every Profile that is written is ready at once.
-    pods
-        What KubeSpawner's watch knows, by namespace and name.
+    view
+        What is known of its servers' pods.
     groups
         The groups of people, by name.
     """
@@ -54,15 +57,14 @@ class FakeHub:
         monkeypatch.setattr(pace, "LATE", 0.01)
         self.api = FakeApi()
         self.api.on_write = self._prepare
-        self.pods: dict[str, Object] = {}
         self.groups: dict[str, list[str]] = {}
         self.directory = Directory(self.api)
         monkeypatch.setattr(Pods, "_cluster", self.api)
         monkeypatch.setattr(Pods, "_directory", self.directory)
         monkeypatch.setattr(KfSpawner, "_refused", {})
-        loaded = SimpleNamespace(done=lambda: True)
-        reflector = SimpleNamespace(pods=self.pods, first_load_future=loaded)
-        monkeypatch.setitem(KfSpawner.reflectors, ("pods", None), reflector)
+        servers = Selection("Pod", labels="component=singleuser-server")
+        self.view = PodView(self.api, servers, logging.getLogger("hub"))
+        monkeypatch.setattr(KfSpawner, "reflectors", {("pods", None): self.view})
 
     def share(self, name: str, **declared: Any) -> None:
         """Have a Profile that people share, alice's unless it is said otherwise."""
@@ -93,8 +95,9 @@ class FakeHub:
                 "containerStatuses": [{"name": "notebook", "ready": True, "state": {}}],
             },
         }
-        self.pods[f"{spawner.namespace}/{spawner.pod_name}"] = pod
-        return self.api.put(pod)
+        kept = self.api.put(pod)
+        self.view.put(kept)
+        return kept
 
     def make_spawner(self, name: str = "alice", server: str = "", /, **config: Any) -> KfSpawner:
         """Return the spawner of a person's server."""

@@ -166,7 +166,7 @@ async def test_a_long_list_comes_in_portions(server: Server, api: Api) -> None:
     assert [it["metadata"]["name"] for it in found] == ["one", "two"]
     assert version == "7"
     queries = [query for _, _, query, _ in server.asked]
-    assert queries == [{"limit": "200"}, {"limit": "200", "continue": "more"}]
+    assert queries == [{"limit": "500"}, {"limit": "500", "continue": "more"}]
 
 
 async def test_what_is_asked_for_is_selected_and_may_be_metadata(server: Server, api: Api) -> None:

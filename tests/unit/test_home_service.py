@@ -24,7 +24,6 @@ from kfspawner.homes.place import Place
 from kfspawner.homes.plan import Standing, Step
 from kfspawner.homes.service import Service
 from kfspawner.profiles import pace
-from kfspawner.profiles.api import Objects
 from tests.fakes.homes import ALICE, CLAIM, IDS, SERVER, VOLUME, Homes, killed, make_namespace
 
 BOB, CAROL = Place("vision", "bob"), Place("vision", "carol")
@@ -124,14 +123,7 @@ async def test_what_is_not_known_yet_is_not_taken_as_gone(
     await homes.settle()
     homes.claim(BOB)
     homes.api.calls.clear()
-    answers, list_now = asyncio.Event(), homes.api.list
-
-    async def list_late(wanted: str, namespace: str = "") -> tuple[Objects, str]:
-        if wanted == kind:
-            await answers.wait()
-        return await list_now(wanted, namespace)
-
-    homes.api.list = list_late  # type: ignore[method-assign, assignment]
+    answers = homes.api.late[kind] = asyncio.Event()
     await running.start()
     assert homes.api.writes() == []
 

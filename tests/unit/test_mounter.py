@@ -24,7 +24,7 @@ from kfspawner.homes.mounts import (
     write_mounts,
 )
 from kfspawner.labels import MOUNTS_ANNOTATION
-from kfspawner.profiles.api import Object, Objects
+from kfspawner.profiles.api import Object
 from tests.fakes.api import FakeApi
 from tests.fakes.homes import ALICE, CLAIM, SERVER, VOLUME, Homes, killed, make_namespace
 from tests.unit.test_home_service import Running, has_volume, until
@@ -252,14 +252,7 @@ async def test_profiles_that_are_not_known_yet_are_not_taken_as_gone(
     homes.api.put(make_profile(FOLDER))
     await settle(homes.api, Mounter(homes.api, SERVER))
     homes.api.calls.clear()
-    answers, list_now = asyncio.Event(), homes.api.list
-
-    async def list_late(wanted: str, namespace: str = "") -> tuple[Objects, str]:
-        if wanted == "Profile":
-            await answers.wait()
-        return await list_now(wanted, namespace)
-
-    homes.api.list = list_late  # type: ignore[method-assign, assignment]
+    answers = homes.api.late["Profile"] = asyncio.Event()
     await running.start()
     assert homes.api.writes() == []
 

@@ -207,7 +207,7 @@ async def test_a_pod_of_somebody_else_stays(
 ) -> None:
     theirs = hub.run(spawner, "Alice")
     if not seen:
-        hub.pods.clear()
+        hub.view.found.clear()
 
     with pytest.raises(
         ClusterDenied, match="pod server-alice in profile vision is somebody else's"

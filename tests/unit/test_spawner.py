@@ -6,7 +6,6 @@ import asyncio
 import copy
 import json
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -319,30 +318,31 @@ async def test_a_poll_after_the_start_just_sees_it_is_not_running(
     assert spawner.is_pod_running(None) is False
 
 
-async def test_progress_speaks_of_this_pod_alone(make_spawner: MakeSpawner) -> None:
-    spawner = make_spawner()
+async def test_progress_speaks_of_this_pod_alone(hub: FakeHub) -> None:
+    spawner = hub.make_spawner()
     spawner._start_future = asyncio.get_running_loop().create_future()
     spawner._start_future.set_result(None)
 
     def event(namespace: str, message: str) -> dict[str, Any]:
         return {
-            "metadata": {"uid": message},
-            "involvedObject": {"name": spawner.pod_name, "namespace": namespace},
+            "kind": "Event",
+            "metadata": {"name": message, "namespace": namespace},
+            "involvedObject": {
+                "kind": "Pod",
+                "name": spawner.pod_name,
+                "namespace": namespace,
+            },
             "reason": "FailedScheduling",
             "type": "Warning",
             "message": message,
             "lastTimestamp": "2025-01-01T00:00:00Z",
         }
 
-    events = [event("kf-bob", "bob's"), event("kf-alice", "1 Insufficient nvidia.com/gpu")]
-    loaded = asyncio.get_running_loop().create_future()
-    loaded.set_result(None)
-    KfSpawner.reflectors[("events", None)] = SimpleNamespace(
-        events=events, first_load_future=loaded
-    )
-    try:
-        steps = [step async for step in spawner.progress()]
-    finally:
-        del KfSpawner.reflectors[("events", None)]
+    await spawner._start_watching_events()
+    news = hub.view.changed(f"kf-alice/{spawner.pod_name}")
+    hub.api.put(event("kf-bob", "bob's"))
+    hub.api.put(event("kf-alice", "1 Insufficient nvidia.com/gpu"))
+    await asyncio.wait_for(news.wait(), 5)
+    steps = [step async for step in spawner.progress()]
 
     assert [step["message"].split(":")[0] for step in steps] == ["Waiting for a GPU"]
