@@ -41,9 +41,8 @@ MANAGER = "kfspawner"
 # Seconds for one call, and for a portion of a list.
 _CALL = aiohttp.ClientTimeout(total=10)
 _LIST = aiohttp.ClientTimeout(total=60)
-# Seconds that a watch lasts. It may be silent until its end; when that is overdue
-# by as many more, or does not begin within as many, the connection is dead.
-_WATCH = 30
+# A watch may be silent until its end. When that is overdue by as many seconds, or
+# it does not begin within as many, the connection is dead.
 _OVERDUE = 10
 
 # Objects in one portion of a list.
@@ -165,7 +164,7 @@ class Api:
         self,
         selection: Selection,
         version: str,
-        seconds: int = _WATCH,
+        seconds: int = 30,
         opened: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[tuple[str, Object], None]:
         """Yield what happens after `version`, until the API server ends it after `seconds`.

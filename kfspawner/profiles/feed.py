@@ -14,6 +14,9 @@ from kfspawner.profiles import pace
 from kfspawner.profiles.api import Api, Object
 from kfspawner.profiles.resources import Selection
 
+# Seconds that a watch lasts. Less than a minute after it was last heard of, one
+# that is dead has been left.
+WATCH_SECONDS = 30
 # At most so many seconds are waited because the API server asks for it.
 _LONGEST_WAIT = 20.0
 
@@ -103,7 +106,7 @@ class Feed:
             useful = time.monotonic() - begun > pace.USEFUL
 
     async def _watch(self, sink: Sink) -> None:
-        watch = self._api.watch(self._selection, self._version, opened=self._confirm)
+        watch = self._api.watch(self._selection, self._version, WATCH_SECONDS, self._confirm)
         async with aclosing(watch) as events:
             async for event, it in events:
                 version = it["metadata"]["resourceVersion"]

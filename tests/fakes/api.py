@@ -61,6 +61,11 @@ class FakeApi(Api):
         for it in objects:
             self.put(it)
 
+    @property
+    def version(self) -> int:
+        """The resourceVersion of what was written last."""
+        return self._version
+
     async def close(self) -> None:
         pass
 
@@ -95,12 +100,12 @@ class FakeApi(Api):
         opened()
         while True:
             news = self._news
+            self._raise("watch", selection.kind)
             for entry in [it for it in self._history if it[0] > since]:
                 since = entry[0]
                 event = _as_selected(selection, entry)
                 if event:
                     yield event, _shown(selection, entry[2])
-            self._raise("watch", selection.kind)
             try:
                 async with asyncio.timeout(seconds):
                     await news.wait()
