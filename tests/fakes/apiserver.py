@@ -34,6 +34,8 @@ class ApiServer:
         What is answered first, in place of the right answers.
     frozen
         Whether nothing is sent any more, on no connection.
+    deaf
+        Whether no request is answered, while watches that have begun go on.
     tell
         Set by each watch to what writes one more line into it.
     """
@@ -43,6 +45,7 @@ class ApiServer:
         self.asked: list[Query] = []
         self.answers: list[Answer] = []
         self.frozen = False
+        self.deaf = False
         self.tell: Callable[[bytes], Any] | None = None
         self._port = 0
         self._runner: web.AppRunner | None = None
@@ -87,7 +90,7 @@ class ApiServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(dict(request.query))
-        while self.frozen:  # noqa: ASYNC110
+        while self.frozen or self.deaf:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         if self.answers:
             return self.answers.pop(0)(request)
