@@ -20,7 +20,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Program:
-    """One Go module beside this file that becomes one binary.
+    """One Go module that becomes one binary.
 
     Attributes
     ----------
@@ -30,16 +30,22 @@ class Program:
         The names that the binary is called by.
     flags
         What ``go build`` is given beyond what all are.
+    resources
+        A module that it is made of, and patterns of files there that it comes with.
+    home
+        Where the module's directory is.
     """
 
     name: str
     links: tuple[str, ...]
     flags: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    home: Path = _HERE
 
     @property
     def source(self) -> Path:
         """The module's directory."""
-        return _HERE / self.name
+        return self.home / self.name
 
     def build_flags(self) -> tuple[str, ...]:
         """Return the flags of ``go build``: they too decide what comes out."""
@@ -73,7 +79,11 @@ KUBERNETES = Program(
         f"-ldflags=-s -w -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}",
     ),
 )
-CALICO = Program("calico", links=("calico", "calico-felix"))
+CALICO = Program(
+    "calico",
+    links=("calico", "calico-felix"),
+    resources=("github.com/projectcalico/calico", "libcalico-go/config/crd/*.yaml"),
+)
 COREDNS = Program("coredns", links=("coredns",))
 PROGRAMS = (KUBERNETES, CALICO, COREDNS)
 
@@ -143,10 +153,11 @@ def _go(layout: Layout, program: Program, *words: str) -> list[str]:
 
 def _resources(layout: Layout, program: Program) -> Iterator[Path]:
     """Yield the files that belong to a program and come with its module."""
-    if program is CALICO:
-        module = "github.com/projectcalico/calico"
+    if program.resources:
+        module, *patterns = program.resources
         (where,) = _go(layout, program, "list", "-m", "-f", "{{.Dir}}", module)
-        yield from Path(where, "libcalico-go", "config", "crd").glob("*.yaml")
+        for pattern in patterns:
+            yield from Path(where).glob(pattern)
 
 
 def link(layout: Layout) -> None:

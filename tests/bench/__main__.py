@@ -24,6 +24,7 @@ from tests.bench.listing import measure_lists, report_lists
 from tests.bench.measures import run_pairs, spawn_pairs, time_packaging
 from tests.bench.profiles import measure_profiles, report_profiles
 from tests.bench.report import Verdict, bounded, compare, describe
+from tests.bench.watch import measure_watch, report_watch
 from tests.cluster.cluster import Cluster
 from tests.cluster.people import Hub
 
@@ -72,6 +73,7 @@ PARTS: Mapping[str, Callable[[Scene], Iterable[Verdict]]] = {
     "homes": lambda it: report_homes(measure_homes(it.person, it.cluster, it.n)),
     "lists": lambda it: report_lists(measure_lists(it.person, it.cluster)),
     "profiles": lambda it: report_profiles(measure_profiles(it.cluster)),
+    "watch": lambda it: report_watch(measure_watch(it.person, it.cluster)),
 }
 
 

@@ -1,0 +1,173 @@
+"""Many pods of servers that nothing runs: KWOK, `sigs.k8s.io/kwok`, plays their kubelet.
+
+They stand on a node of their own, which no scheduler gives anything to.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from kubernetes import client
+
+from deploy.node.programs import Program, build, built
+from deploy.steps import Progress
+from tests.cluster.cluster import LAYOUT, Cluster, Object, until
+
+NODE = "bench-crowd"
+_LABEL = "kfspawner.test/crowd"
+_STAGES = (
+    "kustomize/stage/pod/fast/pod-ready.yaml",
+    "kustomize/stage/node/fast/node-initialize.yaml",
+    "kustomize/stage/node/heartbeat/node-heartbeat.yaml",
+)
+KWOK = Program(
+    "kwok",
+    links=(),
+    resources=("sigs.k8s.io/kwok", *_STAGES),
+    home=Path(__file__).parent,
+)
+_THREADS = 8
+# Longer than this, the machine is too small for it.
+_PATIENCE = 600.0
+
+
+@dataclass
+class Crowd:
+    """Pods that stand; how many, and the seconds from the first to the last that runs."""
+
+    namespaces: Sequence[str]
+    each: int
+    seconds: float = field(default=0.0)
+
+    @property
+    def pods(self) -> int:
+        """How many there are."""
+        return len(self.namespaces) * self.each
+
+
+@contextmanager
+def crowd(cluster: Cluster, model: Object, namespaces: int, each: int) -> Iterator[Crowd]:
+    """Have so many pods like `model` run in each of so many namespaces; all go afterwards.
+
+    Whatever an earlier one left behind goes first.
+    """
+    _sweep(cluster)
+    made = Crowd([f"{NODE}-{number:02}" for number in range(namespaces)], each)
+    with ExitStack() as stack:
+        stack.callback(_sweep, cluster)
+        cluster.core.create_node(_node())
+        stack.enter_context(_kwok())
+        for name in made.namespaces:
+            metadata = {"name": name, "labels": {_LABEL: "true"}}
+            cluster.core.create_namespace({"metadata": metadata})
+        for name in made.namespaces:
+            until(partial(_has_account, cluster, name), f"{name} has its account")
+        begun = time.monotonic()
+        names = [(where, number) for number in range(each) for where in made.namespaces]
+        manifest = _pod(model)
+        _all_at_once([partial(_create, cluster, manifest, *it) for it in names])
+        until(partial(_all_run, cluster), "all pods run", _PATIENCE)
+        made.seconds = time.monotonic() - begun
+        yield made
+
+
+def _node() -> Object:
+    return {
+        "metadata": {"name": NODE, "labels": {_LABEL: "true", "type": "kwok"}},
+        "spec": {"taints": [{"key": _LABEL, "effect": "NoSchedule"}]},
+        "status": {"allocatable": {"pods": "50000"}, "capacity": {"pods": "50000"}},
+    }
+
+
+def _pod(model: Object) -> Object:
+    """Return what `model` was made of, for the node that does not exist."""
+    spec = copy.deepcopy(model["spec"])
+    for name in ("schedulerName", "priority", "preemptionPolicy", "tolerations"):
+        spec.pop(name, None)
+    spec |= {
+        "nodeName": NODE,
+        "serviceAccountName": "default",
+        "serviceAccount": "default",
+        "terminationGracePeriodSeconds": 0,
+    }
+    metadata = {name: model["metadata"].get(name) for name in ("labels", "annotations")}
+    return {"metadata": metadata, "spec": spec}
+
+
+def _create(cluster: Cluster, manifest: Object, namespace: str, number: int) -> None:
+    metadata = {**manifest["metadata"], "name": f"server-person-{number:04}"}
+    body = {**manifest, "metadata": metadata}
+    cluster.core.create_namespaced_pod(namespace, body, _preload_content=False).read()
+
+
+def _all_at_once(actions: Sequence[Callable[[], object]]) -> None:
+    """Do all, several at once; what has not begun when one is interrupted never does."""
+    threads = ThreadPoolExecutor(_THREADS)
+    try:
+        for done in [threads.submit(it) for it in actions]:
+            done.result()
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _has_account(cluster: Cluster, namespace: str) -> bool:
+    return bool(cluster.core.list_namespaced_service_account(namespace).items)
+
+
+def _all_run(cluster: Cluster) -> bool:
+    pending = f"spec.nodeName={NODE},status.phase=Pending"
+    time.sleep(2)
+    found = cluster.core.list_pod_for_all_namespaces(field_selector=pending, limit=1)
+    return not found.items
+
+
+@contextmanager
+def _kwok() -> Iterator[None]:
+    """Have KWOK play the kubelet of the node, built at the first call."""
+    build(LAYOUT, KWOK, Progress())
+    where = built(LAYOUT, KWOK)
+    stages = where / "stages.yaml"
+    stages.write_text("---\n".join((where / Path(it).name).read_text() for it in _STAGES))
+    command = [os.fspath(where / KWOK.name), "--config", os.fspath(stages)]
+    command += ["--manage-single-node", NODE, "--kubeconfig", os.environ["KUBECONFIG"]]
+    log = LAYOUT.root / "logs" / "kwok.log"
+    # Not in this terminal's group: what is interrupted here still cleans up.
+    with (
+        log.open("wb") as told,
+        subprocess.Popen(command, stdout=told, stderr=told, start_new_session=True) as process,
+    ):
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def _sweep(cluster: Cluster) -> None:
+    """Delete the pods at once, then their namespaces and the node."""
+    found = cluster.core.list_namespace(label_selector=_LABEL).items
+    names = [it.metadata.name for it in found]
+    _all_at_once([partial(_empty, cluster, name) for name in names])
+    for name in names:
+        with suppress(client.ApiException):
+            cluster.core.delete_namespace(name)
+    with suppress(client.ApiException):
+        cluster.core.delete_node(NODE)
+    until(
+        lambda: not cluster.core.list_namespace(label_selector=_LABEL).items,
+        "the crowd's namespaces are gone",
+        _PATIENCE,
+    )
+
+
+def _empty(cluster: Cluster, namespace: str) -> None:
+    pods = cluster.core.delete_collection_namespaced_pod
+    pods(namespace, grace_period_seconds=0, _preload_content=False).read()
