@@ -152,6 +152,11 @@ class Defaults(KubeSpawner):  # type: ignore[misc]
     def _default_extra_pod_config(self) -> dict[str, Any]:
         return {"enableServiceLinks": False}
 
+    @default("extra_container_config")
+    def _default_extra_container_config(self) -> dict[str, Any]:
+        # The end of the log of a server that crashes stands in the pod's status.
+        return {"terminationMessagePolicy": "FallbackToLogsOnError"}
+
     @default("common_labels")
     def _default_common_labels(self) -> dict[str, str]:
         return {"app.kubernetes.io/name": "jupyterhub", **MANAGED_BY}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from kfspawner.errors import ClusterDenied, ClusterError, ObjectExists
@@ -138,7 +139,7 @@ class Pods(Watching):
         manifest: Manifest = self.api.api_client.sanitize_for_serialization(pod)
         manifest["metadata"]["namespace"] = self.namespace
         try:
-            await patiently(lambda: self._cluster.create(manifest))
+            self.pod_reflector.put(await patiently(lambda: self._cluster.create(manifest)))
         except ObjectExists:
             pass
         except ClusterDenied as error:
@@ -208,6 +209,26 @@ class Pods(Watching):
         """Stop the server; a pod of its name that is somebody else's stays."""
         if not await self._is_anothers():
             await super().stop(now)
+
+    async def _make_delete_pod_request(
+        self, pod_name: str, delete_options: Any, grace_seconds: int, request_timeout: float
+    ) -> bool:
+        """Delete the pod, and return True once it is gone, which KubeSpawner then looks for."""
+        deleted: bool = await super()._make_delete_pod_request(
+            pod_name, delete_options, grace_seconds, request_timeout
+        )
+        if deleted:
+            await self._until_gone(f"{self.namespace}/{pod_name}")
+        return deleted
+
+    async def _until_gone(self, key: str) -> None:
+        view = self.pod_reflector
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.start_timeout):
+                while key in view.pods:
+                    news = view.changed(key)
+                    if key in view.pods:
+                        await news.wait()
 
     async def delete_forever(self) -> None:
         """Have a deleted person's homes archived, in every profile; a named server has none.

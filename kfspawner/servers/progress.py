@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
-
-from kfspawner.errors import ClusterError
 
 # What JupyterHub sends to the page: "message", and perhaps "progress" in percent.
 Step = dict[str, Any]
@@ -65,12 +62,6 @@ _PLAIN = {
     "Failed": "The node could not start the server",
     "Evicted": "The node ran out of a resource and ended the server",
 }
-
-_IMAGE_UNUSABLE = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
-_CONFIG_UNUSABLE = frozenset({"CreateContainerConfigError", "CreateContainerError"})
-# For how many seconds kubelet may try to mount before that is hopeless.
-_MOUNT_SECONDS = 10.0
-_TELL_ADMIN = "choose another image profile, or show this to the administrator"
 
 
 def describe(event: Mapping[str, Any]) -> str:
@@ -143,102 +134,3 @@ async def interleave(
         with suppress(asyncio.CancelledError, StopAsyncIteration):
             await step
         await steps.aclose()
-
-
-def cannot_start(pod: Mapping[str, Any]) -> ClusterError | None:
-    """Return why a pod will not start however long one waits, or None while it may.
-
-    Parameters
-    ----------
-    pod
-        A Pod as the API returns it.
-    """
-    doing = f"starting server {pod['metadata']['name']}"
-    status = pod.get("status") or {}
-    if status.get("phase") == "Failed":
-        cause = f"the pod failed: {status.get('message') or status.get('reason') or 'no reason'}"
-        return ClusterError(doing, _line(cause), _TELL_ADMIN)
-    for container in _containers(status):
-        error = _container_error(doing, container)
-        if error:
-            return error
-    return None
-
-
-def cannot_mount(
-    pod: Mapping[str, Any], events: Iterable[Mapping[str, Any]], now: datetime
-) -> ClusterError | None:
-    """Return why a pod's files cannot be had, once kubelet has tried for a while; or None.
-
-    Parameters
-    ----------
-    pod
-        A Pod as the API returns it, whose containers have not started.
-    events
-        What was reported; other pods' events may be among it.
-    now
-        The time.
-    """
-    uid = pod["metadata"].get("uid")
-    failed = [
-        event
-        for event in events
-        if event.get("reason") in ("FailedMount", "FailedAttachVolume")
-        and event["involvedObject"].get("uid") == uid
-    ]
-    begun = [datetime.fromisoformat(it) for event in failed if (it := _first_time(event))]
-    if not begun or (now - min(begun)).total_seconds() < _MOUNT_SECONDS:
-        return None
-    return ClusterError(
-        f"starting server {pod['metadata']['name']}",
-        _line(f"its files cannot be mounted: {failed[-1].get('message') or 'no reason given'}"),
-        "show this to the administrator, who may look whether the server of the files runs; "
-        "nothing in them was touched",
-    )
-
-
-def _first_time(event: Mapping[str, Any]) -> str:
-    return str(event.get("firstTimestamp") or event.get("eventTime") or "")
-
-
-def _containers(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for group in ("initContainerStatuses", "containerStatuses"):
-        yield from status.get(group) or ()
-
-
-def _container_error(doing: str, container: Mapping[str, Any]) -> ClusterError | None:
-    waiting = (container.get("state") or {}).get("waiting") or {}
-    reason = waiting.get("reason", "")
-    message = waiting.get("message") or reason
-    if reason in _IMAGE_UNUSABLE:
-        image = container.get("image", "")
-        # containerd names the image several times over before it says what is wrong.
-        cause = message.rpartition("ErrImagePull: ")[2]
-        cause = cause.replace(image, "...") if image else cause
-        return ClusterError(
-            doing, _line(f"its image {image} cannot be fetched: {cause}"), _TELL_ADMIN
-        )
-    if reason in _CONFIG_UNUSABLE:
-        return ClusterError(doing, _line(f"its container cannot be made: {message}"), _TELL_ADMIN)
-    if reason == "CrashLoopBackOff":
-        return _crash(doing, (container.get("lastState") or {}).get("terminated") or {})
-    return None
-
-
-def _crash(doing: str, ended: Mapping[str, Any]) -> ClusterError:
-    if ended.get("reason") == "OOMKilled":
-        return ClusterError(
-            doing, "it ran out of memory while it started, again and again", "choose more memory"
-        )
-    code = ended.get("exitCode", "unknown")
-    return ClusterError(
-        doing,
-        _line(f"it ends as soon as it starts, with exit code {code} {ended.get('message') or ''}"),
-        "if you changed files under ~/.jupyter or ~/.local, move them away; otherwise "
-        "show this to the administrator",
-    )
-
-
-def _line(text: str, limit: int = 600) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from jupyterhub.spawner import SpawnException
 
 from kfspawner.errors import Error, OptionRefused, ProfileRefused
@@ -19,3 +21,8 @@ class StartRefused(SpawnException):  # type: ignore[misc]
             str(error), reason="options" if asked else "cluster", status_code=400 if asked else 503
         )
         self.jupyterhub_message = str(error)
+        if "\n" in str(error):
+            # The last lines of a log.
+            self.jupyterhub_html_message = (
+                f'<span style="white-space: pre-wrap">{escape(str(error))}</span>'
+            )

@@ -110,7 +110,7 @@ def listen(
         # kubelet tells it some time after the pod began.
         return str(cluster.pod(namespace, name)["status"].get("podIP", ""))
 
-    return until(address, f"pod {name} has an address")
+    return str(until(address, f"pod {name} has an address"))
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+# Its plugin imports it where the first test fails: so deep down that CPython 3.11 cannot parse it.
+import hypothesis  # noqa: F401
 import pytest
 
 from tests.fakes.hub import FakeHub

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kfspawner.servers.progress import Step, cannot_start, describe, interleave, waits_for
+from kfspawner.servers.progress import Step, describe, interleave, waits_for
 
 
 @pytest.mark.parametrize(
@@ -82,90 +82,6 @@ def test_an_unknown_event_keeps_its_words(event: dict[str, Any], said: str) -> N
 
 def pod(**status: Any) -> dict[str, Any]:
     return {"metadata": {"name": "jupyter-alice"}, "status": status}
-
-
-def waiting(reason: str, message: str = "", **more: Any) -> dict[str, Any]:
-    state = {"waiting": {"reason": reason, "message": message}}
-    return {"name": "notebook", "image": "registry.example/cpu:1", "state": state, **more}
-
-
-@pytest.mark.parametrize(
-    "alive",
-    [
-        pod(),
-        pod(phase="Pending"),
-        pod(phase="Pending", containerStatuses=[waiting("ContainerCreating")]),
-        # The first failed pull may be a hiccup; the back-off after it is not waited for.
-        pod(phase="Pending", containerStatuses=[waiting("ErrImagePull", "timeout")]),
-        pod(phase="Running", containerStatuses=[{"name": "notebook", "state": {"running": {}}}]),
-    ],
-)
-def test_a_pod_that_may_start_is_left_alone(alive: dict[str, Any]) -> None:
-    assert cannot_start(alive) is None
-
-
-@pytest.mark.parametrize(
-    ("dead", "said"),
-    [
-        (
-            pod(containerStatuses=[waiting("ImagePullBackOff", "not\nfound")]),
-            "its image registry.example/cpu:1 cannot be fetched: not found",
-        ),
-        (
-            pod(
-                containerStatuses=[
-                    waiting(
-                        "ImagePullBackOff",
-                        'Back-off pulling image "registry.example/cpu:1": ErrImagePull: rpc error: '
-                        'failed to pull image "registry.example/cpu:1": not found',
-                    )
-                ]
-            ),
-            'cannot be fetched: rpc error: failed to pull image "...": not found; choose another',
-        ),
-        (pod(containerStatuses=[waiting("InvalidImageName", "bad")]), "cannot be fetched: bad"),
-        (
-            pod(containerStatuses=[waiting("CreateContainerConfigError", "no secret x")]),
-            "its container cannot be made: no secret x",
-        ),
-        (pod(initContainerStatuses=[waiting("ImagePullBackOff")]), "ImagePullBackOff"),
-        (
-            pod(
-                containerStatuses=[
-                    waiting("CrashLoopBackOff", lastState={"terminated": {"exitCode": 127}})
-                ]
-            ),
-            "with exit code 127",
-        ),
-        (
-            pod(
-                containerStatuses=[
-                    waiting(
-                        "CrashLoopBackOff",
-                        lastState={"terminated": {"exitCode": 128, "message": "exec: no such"}},
-                    )
-                ]
-            ),
-            "with exit code 128 exec: no such; ",
-        ),
-        (
-            pod(
-                containerStatuses=[
-                    waiting("CrashLoopBackOff", lastState={"terminated": {"reason": "OOMKilled"}})
-                ]
-            ),
-            "choose more memory",
-        ),
-        (pod(phase="Failed", reason="Evicted", message="disk full"), "the pod failed: disk full"),
-    ],
-)
-def test_a_pod_that_cannot_start_says_why(dead: dict[str, Any], said: str) -> None:
-    error = cannot_start(dead)
-
-    assert error is not None
-    assert str(error).startswith("starting server jupyter-alice: ")
-    assert said in str(error)
-    assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize(

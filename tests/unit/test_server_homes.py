@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,14 +9,12 @@ import pytest
 from kfspawner.errors import ClusterError, ClusterUnreachable
 from kfspawner.homes.mounts import make_mount_claim, read_made, read_mounts
 from kfspawner.labels import OWNER_IDS_ANNOTATION, REQUEST_ANNOTATION
-from kfspawner.servers.progress import cannot_mount
 from kfspawner.servers.spawner import KfSpawner
 from tests.fakes.api import FakeApi
 from tests.fakes.hub import FakeHub, load, pod_of
 
 NFS = {"server": "nfs.example", "path": "/homes", "capacity": "3Gi", "folder_capacity": "7Gi"}
 CLAIM = "PersistentVolumeClaim"
-NOW = datetime(2024, 5, 4, 12, 0, tzinfo=UTC)
 
 
 def play_provisioner(api: FakeApi) -> None:
@@ -230,38 +227,3 @@ async def test_a_profile_that_cannot_be_written_is_an_error_and_the_homes_are_ar
         await bob.delete_forever()
 
     assert len([it for it in nfs_hub.api.called("patch") if it[0] == CLAIM]) == 2
-
-
-# What does not mount.
-
-
-def failed(seconds: int, uid: str = "u1", reason: str = "FailedMount") -> dict[str, Any]:
-    """Return what kubelet first said of a pod's volumes some seconds ago."""
-    return {
-        "reason": reason,
-        "message": "mount failed: nfs.example:/homes/vision/bob does not answer",
-        "firstTimestamp": (NOW - timedelta(seconds=seconds)).isoformat(),
-        "involvedObject": {"uid": uid},
-    }
-
-
-POD = {"metadata": {"name": "server-bob", "uid": "u1"}}
-
-
-def test_files_that_cannot_be_mounted_for_a_while_end_the_start() -> None:
-    error = cannot_mount(POD, [failed(11), failed(2)], NOW)
-
-    assert str(error) == (
-        "starting server server-bob: its files cannot be mounted: mount failed: "
-        "nfs.example:/homes/vision/bob does not answer; show this to the administrator, who may "
-        "look whether the server of the files runs; nothing in them was touched"
-    )
-
-
-@pytest.mark.parametrize(
-    "events",
-    [[], [failed(3)], [failed(60, uid="of an earlier pod")], [failed(60, reason="Pulling")]],
-    ids=["nothing", "a moment", "another pod", "another reason"],
-)
-def test_a_mount_may_take_its_time(events: list[dict[str, Any]]) -> None:
-    assert cannot_mount(POD, events, NOW) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 from collections.abc import Callable
@@ -12,7 +11,6 @@ import pytest
 from traitlets import TraitError
 
 from kfspawner.context import ServerContext
-from kfspawner.errors import ClusterError
 from kfspawner.names import home_claim_name, namespace_name, server_pod_name
 from kfspawner.servers.refused import StartRefused
 from kfspawner.servers.spawner import KfSpawner
@@ -285,64 +283,3 @@ async def test_a_stale_choice_falls_back_to_the_defaults(make_spawner: MakeSpawn
     spawner.user_options = {"image_profile": "gone"}
 
     assert 'id="kf-cpu"' in await spawner.get_options_form()
-
-
-def broken_pod() -> dict[str, Any]:
-    state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
-    return {
-        "metadata": {"name": "jupyter-alice"},
-        "status": {
-            "phase": "Pending",
-            "podIP": None,
-            "containerStatuses": [
-                {"name": "notebook", "image": "x", "state": state, "ready": False}
-            ],
-        },
-    }
-
-
-async def test_a_start_does_not_wait_for_a_pod_that_cannot_start(make_spawner: MakeSpawner) -> None:
-    spawner = make_spawner()
-    spawner._start_future = asyncio.get_running_loop().create_future()
-
-    with pytest.raises(ClusterError, match="no such image"):
-        spawner.is_pod_running(broken_pod())
-
-
-async def test_a_poll_after_the_start_just_sees_it_is_not_running(
-    make_spawner: MakeSpawner,
-) -> None:
-    spawner = make_spawner()
-
-    assert spawner.is_pod_running(broken_pod()) is False
-    assert spawner.is_pod_running(None) is False
-
-
-async def test_progress_speaks_of_this_pod_alone(hub: FakeHub) -> None:
-    spawner = hub.make_spawner()
-    spawner._start_future = asyncio.get_running_loop().create_future()
-    spawner._start_future.set_result(None)
-
-    def event(namespace: str, message: str) -> dict[str, Any]:
-        return {
-            "kind": "Event",
-            "metadata": {"name": message, "namespace": namespace},
-            "involvedObject": {
-                "kind": "Pod",
-                "name": spawner.pod_name,
-                "namespace": namespace,
-            },
-            "reason": "FailedScheduling",
-            "type": "Warning",
-            "message": message,
-            "lastTimestamp": "2025-01-01T00:00:00Z",
-        }
-
-    await spawner._start_watching_events()
-    news = hub.view.changed(f"kf-alice/{spawner.pod_name}")
-    hub.api.put(event("kf-bob", "bob's"))
-    hub.api.put(event("kf-alice", "1 Insufficient nvidia.com/gpu"))
-    await asyncio.wait_for(news.wait(), 5)
-    steps = [step async for step in spawner.progress()]
-
-    assert [step["message"].split(":")[0] for step in steps] == ["Waiting for a GPU"]

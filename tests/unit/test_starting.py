@@ -1,0 +1,320 @@
+"""How a start waits for its server, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kfspawner.errors import ClusterError
+from kfspawner.servers import starting
+from kfspawner.servers.refused import StartRefused
+from kfspawner.servers.spawner import KfSpawner
+from tests.fakes.hub import FakeHub, load
+
+# Begins a start, and returns once its pod was created.
+Begin = Callable[[], Awaitable[asyncio.Task[str]]]
+
+PENDING: dict[str, Any] = {"phase": "Pending", "podIP": None}
+NO_IMAGE = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+NO_GPU = {
+    "type": "PodScheduled",
+    "status": "False",
+    "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "_LOOK", 0.02)
+
+
+@pytest.fixture
+async def spawner(hub: FakeHub) -> AsyncIterator[KfSpawner]:
+    """Return alice's spawner, whose pod is to be reached on this machine."""
+    made = hub.make_spawner(pod_connect_ip="127.0.0.1", port=await free_port())
+    made.db = SimpleNamespace(commit=lambda: None)
+    yield made
+    if made._start_future:
+        made._start_future.cancel()
+        await asyncio.gather(made._start_future, return_exceptions=True)
+
+
+async def free_port() -> int:
+    server = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
+    port: int = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    return port
+
+
+@asynccontextmanager
+async def listening(spawner: KfSpawner) -> AsyncIterator[None]:
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", spawner.port)
+    async with server:
+        yield
+
+
+@pytest.fixture
+def begin(hub: FakeHub, spawner: KfSpawner) -> Begin:
+    """Return what begins a start, and returns once its pod was created."""
+
+    async def begin_start() -> asyncio.Task[str]:
+        spawner.user_options = {}
+        task = asyncio.ensure_future(spawner.start())
+        for _ in range(500):
+            if task.done() or any(kind == "Pod" for kind, *_ in hub.api.objects):
+                return task
+            await asyncio.sleep(0.01)
+        raise AssertionError("no pod was created within 5 s")
+
+    return begin_start
+
+
+def tell(hub: FakeHub, spawner: KfSpawner, **status: Any) -> None:
+    """Have the watch tell that the pod of `spawner` has this status."""
+    port = {"name": "notebook-port", "containerPort": spawner.port}
+    hub.view.put(
+        hub.api.put(
+            {
+                "kind": "Pod",
+                "metadata": {
+                    "name": spawner.pod_name,
+                    "namespace": spawner.namespace,
+                    "labels": {"component": "singleuser-server"},
+                    "annotations": {"hub.jupyter.org/username": "alice"},
+                },
+                "spec": {"containers": [{"name": "notebook", "ports": [port]}]},
+                "status": status,
+            }
+        )
+    )
+
+
+def take_away(hub: FakeHub, spawner: KfSpawner) -> None:
+    """Have the watch tell that the pod of `spawner` is gone."""
+    key = f"{spawner.namespace}/{spawner.pod_name}"
+    uid = hub.view.pods[key]["metadata"]["uid"]
+    hub.api.remove("Pod", spawner.pod_name, spawner.namespace)
+    hub.view.drop(key, uid)
+
+
+def running(address: str = "127.0.0.1") -> dict[str, Any]:
+    container = {"name": "notebook", "ready": True, "state": {"running": {}}}
+    return {"phase": "Running", "podIP": address, "containerStatuses": [container]}
+
+
+async def test_a_start_ends_when_the_server_answers(
+    hub: FakeHub, spawner: KfSpawner, begin: Begin
+) -> None:
+    task = await begin()
+    tell(hub, spawner, **PENDING)
+    tell(hub, spawner, **running())
+    await asyncio.sleep(0.1)
+    assert not task.done()
+
+    async with listening(spawner):
+        url = await asyncio.wait_for(task, 1)
+
+    assert url == f"http://127.0.0.1:{spawner.port}"
+    assert starting.Starting._knocking == 0
+
+
+async def test_what_was_begun_is_saved_before_anything_is_made(
+    hub: FakeHub, spawner: KfSpawner, begin: Begin
+) -> None:
+    hub.share("vision")
+    saved: list[Any] = []
+    kinds = hub.api.objects
+
+    def commit() -> None:
+        if getattr(spawner.orm_spawner, "state", None):
+            saved.append((dict(spawner.orm_spawner.state), [it[0] for it in kinds]))
+
+    spawner.db = SimpleNamespace(commit=commit)
+    await begin()
+
+    state, made = saved[0]
+    assert state["namespace"] == "kf-alice"
+    assert state["pod_name"] == spawner.pod_name
+    assert "Pod" not in made
+    assert "PersistentVolumeClaim" not in made
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (
+            {
+                **PENDING,
+                "containerStatuses": [{"name": "notebook", "image": "x", "state": NO_IMAGE}],
+            },
+            "no such image",
+        ),
+        ({"phase": "Failed", "podIP": None, "reason": "Evicted"}, "the pod failed: Evicted"),
+    ],
+)
+async def test_a_start_ends_when_the_pod_never_will(
+    hub: FakeHub, spawner: KfSpawner, begin: Begin, status: dict[str, Any], said: str
+) -> None:
+    task = await begin()
+    tell(hub, spawner, **status)
+
+    with pytest.raises(StartRefused, match=said):
+        await asyncio.wait_for(task, 1)
+
+
+async def test_a_server_that_crashes_before_it_answers_ends_the_start(
+    hub: FakeHub, spawner: KfSpawner, begin: Begin
+) -> None:
+    task = await begin()
+    tell(hub, spawner, **running())
+    await asyncio.sleep(0.05)
+    ended = {"terminated": {"exitCode": 1, "message": "Traceback\nno module <named> jupyter"}}
+    status = {"name": "notebook", "ready": False, "state": ended}
+    tell(hub, spawner, **{**running(), "containerStatuses": [status]})
+
+    with pytest.raises(StartRefused, match="no module") as refused:
+        await asyncio.wait_for(task, 1)
+
+    assert "no module &lt;named&gt; jupyter\n" in refused.value.jupyterhub_html_message
+
+
+async def test_a_pod_that_somebody_deletes_ends_the_start(
+    hub: FakeHub, spawner: KfSpawner, begin: Begin
+) -> None:
+    task = await begin()
+    tell(hub, spawner, **PENDING)
+    await asyncio.sleep(0.05)
+    take_away(hub, spawner)
+
+    with pytest.raises(StartRefused, match="somebody deleted its pod"):
+        await asyncio.wait_for(task, 1)
+
+
+async def test_a_server_that_never_answers_ends_the_start(
+    hub: FakeHub, spawner: KfSpawner, begin: Begin
+) -> None:
+    spawner.http_timeout = 0
+    task = await begin()
+    tell(hub, spawner, **running())
+
+    with pytest.raises(StartRefused, match=f"nothing answers at 127.0.0.1:{spawner.port}"):
+        await asyncio.wait_for(task, 1)
+
+
+async def test_a_place_is_waited_for_as_long_as_is_set(
+    hub: FakeHub, spawner: KfSpawner, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = await begin()
+    tell(hub, spawner, **PENDING, conditions=[NO_GPU])
+    await asyncio.sleep(0.1)
+    assert not task.done()
+
+    monkeypatch.setattr(KfSpawner, "queue_timeout", 0)
+    with pytest.raises(StartRefused, match="Waiting for a GPU: all are in use"):
+        await asyncio.wait_for(task, 1)
+
+
+async def test_a_start_may_take_longer_than_the_wait_for_a_place(hub: FakeHub) -> None:
+    assert hub.make_spawner(queue_timeout=30).start_timeout == 630
+    assert hub.make_spawner(start_timeout=50).start_timeout == 50
+
+
+async def test_a_look_at_a_pod_from_elsewhere_is_answered_at_once(
+    hub: FakeHub, spawner: KfSpawner, begin: Begin
+) -> None:
+    await begin()
+    tell(hub, spawner, **PENDING)
+
+    assert spawner.is_pod_running(None) is False
+    assert await spawner.poll() is None
+
+
+async def test_a_start_that_a_dead_hub_began_goes_on(hub: FakeHub, spawner: KfSpawner) -> None:
+    await load(spawner)
+    stored = object()
+    spawner.orm_spawner.server = stored
+    spawner.server = SimpleNamespace(url="http://127.0.0.1:0", orm_server=stored)
+    tell(hub, spawner, **PENDING)
+    task = asyncio.ensure_future(spawner.get_url())
+    await asyncio.sleep(0.05)
+    assert not task.done()
+
+    async with listening(spawner):
+        tell(hub, spawner, **running())
+        assert await asyncio.wait_for(task, 1) == f"http://127.0.0.1:{spawner.port}"
+
+
+async def test_a_start_that_a_dead_hub_began_and_that_fails_is_left_to_jupyterhub(
+    hub: FakeHub, spawner: KfSpawner
+) -> None:
+    await load(spawner)
+    stored = object()
+    spawner.orm_spawner.server = stored
+    spawner.server = SimpleNamespace(url="http://127.0.0.1:0", orm_server=stored)
+    tell(hub, spawner, phase="Failed", podIP=None, reason="Evicted")
+
+    assert await asyncio.wait_for(spawner.get_url(), 1) == "http://127.0.0.1:0"
+
+
+async def test_a_stop_ends_when_the_pod_is_gone(hub: FakeHub, spawner: KfSpawner) -> None:
+    await load(spawner)
+    hub.run(spawner)
+
+    async def delete(*_: Any, **__: Any) -> None:
+        return None
+
+    spawner.api.delete_namespaced_pod = delete
+    task = asyncio.ensure_future(spawner.stop())
+    await asyncio.sleep(0.05)
+    assert not task.done()
+
+    take_away(hub, spawner)
+    await asyncio.wait_for(task, 0.5)
+
+
+async def test_progress_speaks_of_this_pod_alone(hub: FakeHub) -> None:
+    spawner = hub.make_spawner()
+    spawner._start_future = asyncio.get_running_loop().create_future()
+    spawner._start_future.set_result(None)
+
+    def event(namespace: str, message: str) -> dict[str, Any]:
+        return {
+            "kind": "Event",
+            "metadata": {"name": message, "namespace": namespace},
+            "involvedObject": {
+                "kind": "Pod",
+                "name": spawner.pod_name,
+                "namespace": namespace,
+            },
+            "reason": "FailedScheduling",
+            "type": "Warning",
+            "message": message,
+            "lastTimestamp": "2025-01-01T00:00:00Z",
+        }
+
+    await spawner._start_watching_events()
+    news = hub.view.changed(f"kf-alice/{spawner.pod_name}")
+    hub.api.put(event("kf-bob", "bob's"))
+    hub.api.put(event("kf-alice", "1 Insufficient nvidia.com/gpu"))
+    await asyncio.wait_for(news.wait(), 5)
+    steps = [step async for step in spawner.progress()]
+
+    assert [step["message"].split(":")[0] for step in steps] == ["Waiting for a GPU"]
+
+
+async def test_the_last_words_of_a_server_are_in_its_pods_status(hub: FakeHub) -> None:
+    assert hub.make_spawner().extra_container_config == {
+        "terminationMessagePolicy": "FallbackToLogsOnError"
+    }
+
+
+def test_a_refusal_of_one_line_needs_no_html() -> None:
+    refused = StartRefused(ClusterError("starting", "no", "wait"))
+
+    assert not hasattr(refused, "jupyterhub_html_message")
