@@ -98,8 +98,7 @@ class Starting(Choosing):
         """Wait for the namespace, which the controller makes, and know what happens in it."""
         # Should the hub end now, its successor finds what was begun.
         self.orm_spawner.state = self.get_state()
-        if self.db:
-            self.db.commit()
+        self.user.db.commit()
         profiles = [self.namespace]
         if self._files.own_home:
             profiles.append(self._personal)

@@ -105,7 +105,12 @@ class FakeHub:
         groups = [SimpleNamespace(name=group) for group in self.groups.get(name, ())]
         return KfSpawner(
             user=SimpleNamespace(
-                name=name, id=1, url=f"/user/{name}/", escaped_name=name, groups=groups
+                name=name,
+                id=1,
+                url=f"/user/{name}/",
+                escaped_name=name,
+                groups=groups,
+                db=SimpleNamespace(commit=lambda: None),
             ),
             hub=SimpleNamespace(public_host="", base_url="/hub/", api_url="http://hub/hub/api"),
             orm_spawner=SimpleNamespace(name=server, user_options=None, server=None),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +15,7 @@ from kfspawner.servers import starting
 from kfspawner.servers.refused import StartRefused
 from kfspawner.servers.spawner import KfSpawner
 from tests.fakes.hub import FakeHub, load
-
-# Begins a start, and returns once its pod was created.
-Begin = Callable[[], Awaitable[asyncio.Task[str]]]
+from tests.fakes.starts import begin, free_port, running, take_away, tell
 
 PENDING: dict[str, Any] = {"phase": "Pending", "podIP": None}
 NO_IMAGE = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
@@ -36,20 +34,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def spawner(hub: FakeHub) -> AsyncIterator[KfSpawner]:
     """Return alice's spawner, whose pod is to be reached on this machine."""
-    made = hub.make_spawner(pod_connect_ip="127.0.0.1", port=await free_port())
-    made.db = SimpleNamespace(commit=lambda: None)
+    made = hub.make_spawner(port=await free_port())
     yield made
     if made._start_future:
         made._start_future.cancel()
         await asyncio.gather(made._start_future, return_exceptions=True)
-
-
-async def free_port() -> int:
-    server = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
-    port: int = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port
 
 
 @asynccontextmanager
@@ -59,59 +48,8 @@ async def listening(spawner: KfSpawner) -> AsyncIterator[None]:
         yield
 
 
-@pytest.fixture
-def begin(hub: FakeHub, spawner: KfSpawner) -> Begin:
-    """Return what begins a start, and returns once its pod was created."""
-
-    async def begin_start() -> asyncio.Task[str]:
-        spawner.user_options = {}
-        task = asyncio.ensure_future(spawner.start())
-        for _ in range(500):
-            if task.done() or any(kind == "Pod" for kind, *_ in hub.api.objects):
-                return task
-            await asyncio.sleep(0.01)
-        raise AssertionError("no pod was created within 5 s")
-
-    return begin_start
-
-
-def tell(hub: FakeHub, spawner: KfSpawner, **status: Any) -> None:
-    """Have the watch tell that the pod of `spawner` has this status."""
-    port = {"name": "notebook-port", "containerPort": spawner.port}
-    hub.view.put(
-        hub.api.put(
-            {
-                "kind": "Pod",
-                "metadata": {
-                    "name": spawner.pod_name,
-                    "namespace": spawner.namespace,
-                    "labels": {"component": "singleuser-server"},
-                    "annotations": {"hub.jupyter.org/username": "alice"},
-                },
-                "spec": {"containers": [{"name": "notebook", "ports": [port]}]},
-                "status": status,
-            }
-        )
-    )
-
-
-def take_away(hub: FakeHub, spawner: KfSpawner) -> None:
-    """Have the watch tell that the pod of `spawner` is gone."""
-    key = f"{spawner.namespace}/{spawner.pod_name}"
-    uid = hub.view.pods[key]["metadata"]["uid"]
-    hub.api.remove("Pod", spawner.pod_name, spawner.namespace)
-    hub.view.drop(key, uid)
-
-
-def running(address: str = "127.0.0.1") -> dict[str, Any]:
-    container = {"name": "notebook", "ready": True, "state": {"running": {}}}
-    return {"phase": "Running", "podIP": address, "containerStatuses": [container]}
-
-
-async def test_a_start_ends_when_the_server_answers(
-    hub: FakeHub, spawner: KfSpawner, begin: Begin
-) -> None:
-    task = await begin()
+async def test_a_start_ends_when_the_server_answers(hub: FakeHub, spawner: KfSpawner) -> None:
+    task = await begin(hub, spawner)
     tell(hub, spawner, **PENDING)
     tell(hub, spawner, **running())
     await asyncio.sleep(0.1)
@@ -125,7 +63,7 @@ async def test_a_start_ends_when_the_server_answers(
 
 
 async def test_what_was_begun_is_saved_before_anything_is_made(
-    hub: FakeHub, spawner: KfSpawner, begin: Begin
+    hub: FakeHub, spawner: KfSpawner
 ) -> None:
     hub.share("vision")
     saved: list[Any] = []
@@ -135,8 +73,8 @@ async def test_what_was_begun_is_saved_before_anything_is_made(
         if getattr(spawner.orm_spawner, "state", None):
             saved.append((dict(spawner.orm_spawner.state), [it[0] for it in kinds]))
 
-    spawner.db = SimpleNamespace(commit=commit)
-    await begin()
+    spawner.user.db.commit = commit
+    await begin(hub, spawner)
 
     state, made = saved[0]
     assert state["namespace"] == "kf-alice"
@@ -159,9 +97,9 @@ async def test_what_was_begun_is_saved_before_anything_is_made(
     ],
 )
 async def test_a_start_ends_when_the_pod_never_will(
-    hub: FakeHub, spawner: KfSpawner, begin: Begin, status: dict[str, Any], said: str
+    hub: FakeHub, spawner: KfSpawner, status: dict[str, Any], said: str
 ) -> None:
-    task = await begin()
+    task = await begin(hub, spawner)
     tell(hub, spawner, **status)
 
     with pytest.raises(StartRefused, match=said):
@@ -169,9 +107,9 @@ async def test_a_start_ends_when_the_pod_never_will(
 
 
 async def test_a_server_that_crashes_before_it_answers_ends_the_start(
-    hub: FakeHub, spawner: KfSpawner, begin: Begin
+    hub: FakeHub, spawner: KfSpawner
 ) -> None:
-    task = await begin()
+    task = await begin(hub, spawner)
     tell(hub, spawner, **running())
     await asyncio.sleep(0.05)
     ended = {"terminated": {"exitCode": 1, "message": "Traceback\nno module <named> jupyter"}}
@@ -184,10 +122,8 @@ async def test_a_server_that_crashes_before_it_answers_ends_the_start(
     assert "no module &lt;named&gt; jupyter\n" in refused.value.jupyterhub_html_message
 
 
-async def test_a_pod_that_somebody_deletes_ends_the_start(
-    hub: FakeHub, spawner: KfSpawner, begin: Begin
-) -> None:
-    task = await begin()
+async def test_a_pod_that_somebody_deletes_ends_the_start(hub: FakeHub, spawner: KfSpawner) -> None:
+    task = await begin(hub, spawner)
     tell(hub, spawner, **PENDING)
     await asyncio.sleep(0.05)
     take_away(hub, spawner)
@@ -196,11 +132,9 @@ async def test_a_pod_that_somebody_deletes_ends_the_start(
         await asyncio.wait_for(task, 1)
 
 
-async def test_a_server_that_never_answers_ends_the_start(
-    hub: FakeHub, spawner: KfSpawner, begin: Begin
-) -> None:
+async def test_a_server_that_never_answers_ends_the_start(hub: FakeHub, spawner: KfSpawner) -> None:
     spawner.http_timeout = 0
-    task = await begin()
+    task = await begin(hub, spawner)
     tell(hub, spawner, **running())
 
     with pytest.raises(StartRefused, match=f"nothing answers at 127.0.0.1:{spawner.port}"):
@@ -208,9 +142,9 @@ async def test_a_server_that_never_answers_ends_the_start(
 
 
 async def test_a_place_is_waited_for_as_long_as_is_set(
-    hub: FakeHub, spawner: KfSpawner, begin: Begin, monkeypatch: pytest.MonkeyPatch
+    hub: FakeHub, spawner: KfSpawner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = await begin()
+    task = await begin(hub, spawner)
     tell(hub, spawner, **PENDING, conditions=[NO_GPU])
     await asyncio.sleep(0.1)
     assert not task.done()
@@ -226,9 +160,9 @@ async def test_a_start_may_take_longer_than_the_wait_for_a_place(hub: FakeHub) -
 
 
 async def test_a_look_at_a_pod_from_elsewhere_is_answered_at_once(
-    hub: FakeHub, spawner: KfSpawner, begin: Begin
+    hub: FakeHub, spawner: KfSpawner
 ) -> None:
-    await begin()
+    await begin(hub, spawner)
     tell(hub, spawner, **PENDING)
 
     assert spawner.is_pod_running(None) is False
