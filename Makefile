@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean status env check test bench screenshots
+.PHONY: help demo up down clean status env check test faults bench screenshots
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,9 +34,12 @@ check: $(VENV)/ready ## format, lint, types, boundaries, unit tests: what CI che
 	@$(RUN) -m mypy
 	@$(RUN) -m pytest -q tests/unit
 
-test: up $(VENV)/ready ## the whole test suite against the cluster
+test: up $(VENV)/ready ## the test suite against the cluster; of each sort of fault a quick one
 	@$(PYTHON) -m deploy browser
-	@eval "$$($(PYTHON) -m deploy env)" && $(RUN) -m pytest tests
+	@eval "$$($(PYTHON) -m deploy env)" && $(RUN) -m pytest -m "not long" tests
+
+faults: up $(VENV)/ready ## every fault, the long ones too
+	@eval "$$($(PYTHON) -m deploy env)" && $(RUN) -m pytest tests/faults
 
 bench: up $(VENV)/ready ## ratios against the floor, in one interleaved run; one part: BENCH=homes
 	@eval "$$($(PYTHON) -m deploy env)" && $(RUN) -m tests.bench $(BENCH)

@@ -25,8 +25,8 @@ from tests.cluster.cluster import EXPORTED, Cluster, directory_of, until
 from tests.cluster.command import kfspawner
 from tests.cluster.conftest import People, Profiles
 from tests.cluster.people import Hub
-from tests.faults.test_nfs import in_node, kill_server, stopped_server
-from tests.faults.test_recovery import LAYOUT, deploy
+from tests.faults.node import LAYOUT, deploy, in_node, stopped_part
+from tests.faults.test_nfs import SERVER, kill_server
 
 HOMES = "kfspawner-homes"
 DEPLOYMENT = "provisioner"
@@ -45,7 +45,6 @@ with (pathlib.Path.home() / "large.bin").open("wb") as large:
     os.fsync(large.fileno())
 """
 _DIGEST = "find many large.bin -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum"
-_KILLS = 50
 
 
 def digest_on(person: Person) -> str:
@@ -62,6 +61,7 @@ def digest_of(directory: Path) -> str:
     return subprocess.check_output(_DIGEST, shell=True, cwd=directory, text=True).split()[0]
 
 
+@pytest.mark.long
 def test_every_file_outlives_every_restart(people: People, cluster: Cluster, hub: Hub) -> None:
     person = people.new()
     namespace = namespace_name(person.name)
@@ -91,7 +91,7 @@ def test_every_file_outlives_every_restart(people: People, cluster: Cluster, hub
     person.stop()
 
 
-@pytest.mark.parametrize("files", ["a home", "no home yet"])
+@pytest.mark.parametrize("files", ["a home", pytest.param("no home yet", marks=pytest.mark.long)])
 def test_a_start_while_the_export_is_down_says_so_and_works_again(
     files: str, people: People, cluster: Cluster, hub: Hub
 ) -> None:
@@ -102,7 +102,7 @@ def test_a_start_while_the_export_is_down_says_so_and_works_again(
         person.write("kept.txt", "kept")
         person.stop()
         until(lambda: not cluster.pods(namespace_name(person.name)), "the pod is gone")
-    with stopped_server():
+    with stopped_part(SERVER):
         begun = time.monotonic()
         with pytest.raises(DeployError) as failed:
             person.spawn({"image_profile": "cpu"})
@@ -188,12 +188,13 @@ class Provisioner:
         self._running.wait()
 
 
+@pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.long)])
 def test_a_provisioner_killed_at_any_moment_leaves_no_orphan_and_no_double(
-    profiles: Profiles, cluster: Cluster
+    kills: int, profiles: Profiles, cluster: Cluster
 ) -> None:
     name = profiles.new("somebody")
     rng = random.Random(7)
-    people = [f"p{number}" for number in range(_KILLS)]
+    people = [f"p{number}" for number in range(kills)]
     with scaled_down(cluster), mounted_export() as export:
         for number, person in enumerate(people):
             make_claim(cluster, name, home_claim_name(person), "1000:100", person)
@@ -216,7 +217,7 @@ def test_a_provisioner_killed_at_any_moment_leaves_no_orphan_and_no_double(
     assert len(directories) == len(volumes)
     found = {*_inside(EXPORTED / name), *_inside(EXPORTED / "_archive" / name)}
     assert found == directories
-    assert len(volumes) >= _KILLS
+    assert len(volumes) >= kills
     assert {it.stat().st_uid for it in found} == {1000}
     assert kfspawner("homes", "list", name).status == 0
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -14,7 +11,7 @@ from deploy.node import mounts
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.shares import Share, shared
 from tests.cluster.test_node import status
-from tests.faults.test_recovery import LAYOUT, deploy
+from tests.faults.node import deploy, in_node, stopped_part
 
 SERVER = "nfs-server"
 
@@ -59,30 +56,6 @@ def share(cluster: Cluster) -> Iterator[Share]:
         yield made
 
 
-def in_node(*words: str) -> str:
-    """Run a command in the node, and return what it prints."""
-    command = [sys.executable, "-m", "deploy.node", "exec", "--", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def supervise(*words: str) -> None:
-    """Tell the node's supervisor to start or stop a part."""
-    ctl = [str(LAYOUT.venv / "bin" / "supervisorctl"), f"-c{LAYOUT.etc}/supervisord.conf"]
-    subprocess.run([*ctl, *words], capture_output=True, timeout=60, check=True)
-
-
-@contextmanager
-def stopped_server() -> Iterator[None]:
-    """Keep the NFS server from running."""
-    supervise("stop", SERVER)
-    try:
-        yield
-    finally:
-        supervise("start", SERVER)
-
-
 def kill_server() -> None:
     """Kill the NFS server, and return once there is another."""
     before = status().pid(SERVER)
@@ -121,7 +94,13 @@ def test_what_was_synced_survives_kills_of_the_server(share: Share) -> None:
     assert written == [f"{number:08}" for number in range(int(count))]
 
 
-@pytest.mark.parametrize("signal", ["STOP", "none"], ids=["frozen", "not running"])
+@pytest.mark.parametrize(
+    "signal",
+    [
+        pytest.param("STOP", id="frozen"),
+        pytest.param("none", id="not running", marks=pytest.mark.long),
+    ],
+)
 def test_a_hard_mount_waits_for_its_server(share: Share, signal: str) -> None:
     share.start("append", _APPEND)
     appends(share)
@@ -131,7 +110,7 @@ def test_a_hard_mount_waits_for_its_server(share: Share, signal: str) -> None:
         time.sleep(5)
         in_node("kill", "-CONT", pid)
     else:
-        with stopped_server():
+        with stopped_part(SERVER):
             time.sleep(5)
     share.path("stop").touch()
     count, slowest = share.ended("append")[-1].split()
@@ -140,17 +119,19 @@ def test_a_hard_mount_waits_for_its_server(share: Share, signal: str) -> None:
     assert written == [f"{number:08}" for number in range(int(count))]
 
 
+@pytest.mark.long
 def test_a_soft_mount_fails_and_works_again(cluster: Cluster) -> None:
     with shared(cluster, "soft", "timeo=10", "retrans=2") as share:
         share.start("write", _KEEP_WRITING)
         until(lambda: share.last("write").endswith("ok"), "it writes")
-        with stopped_server():
+        with stopped_part(SERVER):
             until(lambda: share.last("write").endswith("Input/output error"), "it fails", 20)
             seconds, _, _ = share.last("write").partition(" ")
             assert float(seconds) < 10
         until(lambda: share.last("write").endswith("ok"), "it works again", 20)
 
 
+@pytest.mark.long
 def test_a_mount_without_its_server_fails_with_a_cause_and_works_once_it_is_back(
     cluster: Cluster, share: Share
 ) -> None:
@@ -159,7 +140,7 @@ def test_a_mount_without_its_server_fails_with_a_cause_and_works_once_it_is_back
         said = [it.message for it in events if it.reason == "FailedMount"]
         return said[-1] if said else ""
 
-    with stopped_server():
+    with stopped_part(SERVER):
         share.start("late", "open('/data/there', 'w')")
         message = until(cause, "there is an event", 30)
         if mounts.mount_helper() == mounts.FUSE:
@@ -170,10 +151,11 @@ def test_a_mount_without_its_server_fails_with_a_cause_and_works_once_it_is_back
     assert share.path("there").exists()
 
 
+@pytest.mark.long
 def test_a_pod_can_be_deleted_while_the_server_is_away(cluster: Cluster, share: Share) -> None:
     share.start("write", _KEEP_WRITING)
     until(lambda: share.last("write").endswith("ok"), "it writes")
-    with stopped_server():
+    with stopped_part(SERVER):
         time.sleep(2)
         cluster.core.delete_namespaced_pod("write", share.name)
         until(lambda: gone(cluster, share, "write"), "it is gone", 120)
@@ -191,6 +173,7 @@ def test_a_mount_whose_process_was_killed_is_taken_away(cluster: Cluster, share:
     rests(share, "two")
 
 
+@pytest.mark.long
 def test_down_and_up_keep_peoples_files(share: Share) -> None:
     share.start("write", "open('/data/kept', 'w').write('kept')")
     share.ended("write")

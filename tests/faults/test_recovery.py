@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,25 +12,9 @@ import httpx
 import pytest
 
 from deploy.node import layout as at
-from deploy.node.layout import Layout
 from deploy.node.lifecycle import init_pid
 from tests.cluster.cluster import until
-
-ROOT = Path(__file__).parents[2]
-LAYOUT = Layout.from_env()
-
-
-def deploy(command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy", command],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+from tests.faults.node import LAYOUT, deploy
 
 
 def hub_version() -> str:
