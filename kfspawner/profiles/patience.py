@@ -1,4 +1,4 @@
-"""What a namespace that was just made refuses for a moment longer."""
+"""What the API refuses for a moment longer: it is busy, or the namespace was just made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from kfspawner.errors import ClusterDenied, ClusterUnreachable
+from kfspawner.errors import ClusterBusy, ClusterDenied, ClusterUnreachable
 
 T = TypeVar("T")
 
@@ -27,6 +27,7 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
     """Return what `call` does; where it is refused for what will pass, ask again for seconds."""
     deadline = time.monotonic() + _PATIENCE
     while True:
+        pause = _RETRY
         try:
             return await call()
         except ClusterDenied as error:
@@ -35,4 +36,8 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
         except ClusterUnreachable:
             if time.monotonic() > deadline:
                 raise
-        await asyncio.sleep(_RETRY)
+        except ClusterBusy as error:
+            pause = max(_RETRY, error.retry_after)
+            if time.monotonic() + pause > deadline:
+                raise
+        await asyncio.sleep(pause)

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from kfspawner.errors import ClusterDenied, ClusterError, ObjectExists
+from kfspawner.errors import (
+    ClusterBusy,
+    ClusterDenied,
+    ClusterError,
+    ClusterUnreachable,
+    ObjectExists,
+)
 from kfspawner.homes.asking import ask_for_mounts, drop_mounts
 from kfspawner.homes.datasets import read_datasets
 from kfspawner.homes.home import (
@@ -18,6 +24,7 @@ from kfspawner.homes.home import (
     wait_for_mount,
 )
 from kfspawner.homes.place import Place
+from kfspawner.profiles.api import mapped
 from kfspawner.profiles.directory import Directory, shared_directory
 from kfspawner.profiles.patience import patiently
 from kfspawner.profiles.profile import Manifest
@@ -37,6 +44,8 @@ class Pods(Watching):
 
     # What it mounts besides a home, once its profile is chosen.
     _mounted: Sequence[Mounted] = ()
+    # The uid of the pod that was made for the server; empty while it is not known.
+    _pod_uid = ""
 
     @property
     def _directory(self) -> Directory:
@@ -139,7 +148,9 @@ class Pods(Watching):
         manifest: Manifest = self.api.api_client.sanitize_for_serialization(pod)
         manifest["metadata"]["namespace"] = self.namespace
         try:
-            self.pod_reflector.put(await patiently(lambda: self._cluster.create(manifest)))
+            made = await patiently(lambda: self._cluster.create(manifest))
+            self._pod_uid = str(made["metadata"]["uid"])
+            self.pod_reflector.put(made)
         except ObjectExists:
             pass
         except ClusterDenied as error:
@@ -180,7 +191,7 @@ class Pods(Watching):
         nothing in its profile any more does not.
         """
         try:
-            if await self._is_anothers():
+            if await self._is_anothers() or self._is_anew():
                 return 1
         except ClusterError:
             # The API has not answered since the hub began. What ran before goes on, as
@@ -214,9 +225,17 @@ class Pods(Watching):
         self, pod_name: str, delete_options: Any, grace_seconds: int, request_timeout: float
     ) -> bool:
         """Delete the pod, and return True once it is gone, which KubeSpawner then looks for."""
-        deleted: bool = await super()._make_delete_pod_request(
-            pod_name, delete_options, grace_seconds, request_timeout
-        )
+        try:
+            with mapped(f"stopping {pod_name}"):
+                deleted: bool = await super()._make_delete_pod_request(
+                    pod_name, delete_options, grace_seconds, request_timeout
+                )
+        except ClusterDenied:
+            raise
+        except ClusterError as error:
+            # Nothing is lost by asking again, which KubeSpawner does for a while.
+            self.log.warning("%s", error)
+            return False
         if deleted:
             await self._until_gone(f"{self.namespace}/{pod_name}")
         return deleted
@@ -258,6 +277,34 @@ class Pods(Watching):
         await self._start_watching_pods()
         pod = self.pod_reflector.pods.get(f"{self.namespace}/{self.pod_name}")
         return pod is not None and not is_of(pod, self.user.name)
+
+    def _is_anew(self) -> bool:
+        """Say whether its pod is one that was made after what is known of the server.
+
+        The hub's database may be one of before: to this pod it has no token, and
+        people would find no way in. The next start takes its place.
+        """
+        pod = self.pod_reflector.pods.get(f"{self.namespace}/{self.pod_name}")
+        return bool(self._pod_uid) and pod is not None and pod["metadata"]["uid"] != self._pod_uid
+
+    # What is remembered of it.
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what the hub's database keeps: KubeSpawner's, and which pod it is."""
+        state: dict[str, Any] = super().get_state()
+        if self._pod_uid:
+            state["pod_uid"] = self._pod_uid
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take in what the hub's database kept; of KubeSpawner's own, any pod is taken."""
+        super().load_state(state)
+        self._pod_uid = str(state.get("pod_uid") or "")
+
+    def clear_state(self) -> None:
+        """Forget the last server."""
+        super().clear_state()
+        self._pod_uid = ""
 
 
 def _is_over_quota(error: ClusterDenied) -> bool:

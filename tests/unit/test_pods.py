@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from kubernetes_asyncio.client.exceptions import ApiException
 
-from kfspawner.errors import ClusterDenied, ClusterUnreachable
+from kfspawner.errors import ClusterBusy, ClusterDenied, ClusterUnreachable
 from kfspawner.homes.home import make_home_claim
 from kfspawner.homes.place import Place
 from kfspawner.homes.source import HomeSource
@@ -110,6 +111,53 @@ async def test_what_a_new_namespace_refuses_for_a_moment_is_asked_again(
     assert await create_pod(spawner)
     assert ("Pod", "vision", "server-alice") in hub.api.objects
     assert hub.api.refusals["create"] == []
+
+
+async def test_an_api_that_is_busy_is_asked_when_it_says(
+    hub: FakeHub, spawner: KfSpawner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = ClusterBusy("creating", "429 too many requests", "try again", 0.01)
+    hub.api.refusals["create"] = [busy] * 3
+
+    assert await create_pod(spawner)
+    assert hub.api.refusals["create"] == []
+
+    # Longer than a start waits for that.
+    hub.api.refusals["create"] = [ClusterBusy("creating", "429 too many", "try again", 60.0)]
+    with pytest.raises(ClusterBusy):
+        await create_home(spawner)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_pod_that_the_api_does_not_delete_now_is_deleted_soon(
+    hub: FakeHub, spawner: KfSpawner, status: int
+) -> None:
+    pod = hub.run(spawner)
+    answers = [ApiException(status=status, reason="not now"), ConnectionResetError()]
+
+    async def delete(**_: object) -> None:
+        if answers:
+            raise answers.pop(0)
+        hub.view.drop(f"vision/{spawner.pod_name}", pod["metadata"]["uid"])
+
+    spawner.api.delete_namespaced_pod = delete
+    await spawner.stop()
+
+    assert not answers
+    assert not hub.view.pods
+
+
+async def test_a_pod_that_the_hub_may_not_delete_is_said_at_once(
+    hub: FakeHub, spawner: KfSpawner
+) -> None:
+    hub.run(spawner)
+
+    async def delete(**_: object) -> None:
+        raise ApiException(status=403, reason="no right")
+
+    spawner.api.delete_namespaced_pod = delete
+    with pytest.raises(ClusterDenied, match="stopping server-alice: no right"):
+        await spawner.stop()
 
 
 async def test_what_does_not_pass_is_said(

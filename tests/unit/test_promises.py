@@ -15,7 +15,7 @@ from kubernetes_asyncio.client.exceptions import ApiException
 from kfspawner.servers.refused import StartRefused
 from kfspawner.servers.spawner import KfSpawner
 from tests.fakes.hub import FakeHub, load, pod_of
-from tests.fakes.starts import begin, free_port, running, tell
+from tests.fakes.starts import begin, free_port, running, take_away, tell
 
 Object = dict[str, Any]
 REQUIRED = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
@@ -311,6 +311,10 @@ async def test_the_state_of_a_server_comes_back(hub: FakeHub) -> None:
 
     assert other.get_state()["namespace"] == "vision"
     assert await other.poll() is None
+    # Another pod in its place has other tokens than the hub knows of.
+    take_away(hub, spawner)
+    tell(hub, spawner, **running())
+    assert await other.poll() == 1
 
 
 async def test_a_pod_that_stock_kubespawner_left_is_not_ours(hub: FakeHub) -> None:
