@@ -34,6 +34,8 @@ RESOURCES = {
     "Pod": Resource("v1", "pods"),
     "Event": Resource("v1", "events"),
     "ConfigMap": Resource("v1", "configmaps"),
+    "Secret": Resource("v1", "secrets"),
+    "Service": Resource("v1", "services"),
     "ServiceAccount": Resource("v1", "serviceaccounts"),
     "ResourceQuota": Resource("v1", "resourcequotas"),
     "LimitRange": Resource("v1", "limitranges"),

@@ -177,6 +177,24 @@ class Pods(Watching):
             )
         return bool(pods)
 
+    async def _ensure_not_exists(self, _kind: str, _name: str) -> bool:
+        """Return True: the secret and the service of an earlier pod go with that.
+
+        So the hub may make them, and needs no right to read or delete any.
+        """
+        return True
+
+    async def _make_create_resource_request(self, _kind: str, resource: Any) -> bool:
+        """Create the pod's secret or service and return True; False if that may work soon."""
+        manifest: Manifest = self.api.api_client.sanitize_for_serialization(resource)
+        manifest["metadata"]["namespace"] = self.namespace
+        try:
+            await self._cluster.create(manifest)
+        except (ClusterBusy, ClusterUnreachable, ObjectExists) as error:
+            self.log.info("%s", error)
+            return False
+        return True
+
     async def _explained(self, error: ClusterDenied) -> ClusterDenied:
         if not _is_over_quota(error):
             return error

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from kubernetes_asyncio.client import V1Container, V1Pod
-from kubernetes_asyncio.client.exceptions import ApiException
 
 from kfspawner.servers.refused import StartRefused
 from kfspawner.servers.spawner import KfSpawner
@@ -209,43 +208,41 @@ async def test_get_pod_url(hub: FakeHub) -> None:
     assert (await started(hub, spawner)).endswith(f":{spawner.port}/{spawner.pod_name}")
 
 
-class Kept:
-    """Secrets and services, as the API's client takes them."""
-
-    def __init__(self, spawner: KfSpawner) -> None:
-        self.made: dict[str, Any] = {}
-        for kind in ("secret", "service"):
-            for verb in ("create", "delete", "read"):
-                call = getattr(self, f"_{verb}")(kind)
-                setattr(spawner.api, f"{verb}_namespaced_{kind}", call)
-
-    def _create(self, kind: str) -> Callable[..., Any]:
-        async def create(namespace: str, manifest: Any) -> None:
-            self.made[kind] = (namespace, manifest)
-
-        return create
-
-    def _delete(self, _kind: str) -> Callable[..., Any]:
-        async def delete(namespace: str, name: str) -> None:
-            raise ApiException(status=404, reason=f"{namespace}/{name}")
-
-        return delete
-
-    _read = _delete
+def made(hub: FakeHub, kind: str) -> Object:
+    """Return the one object of a kind."""
+    (found,) = (it for (of, *_), it in hub.api.objects.items() if of == kind)
+    return found
 
 
 async def test_a_service_of_its_own(hub: FakeHub) -> None:
     spawner = hub.make_spawner(services_enabled=True, pod_connect_ip="127.0.0.1")
     spawner.port = await free_port()
-    kept = Kept(spawner)
     await started(hub, spawner)
 
-    namespace, service = kept.made["service"]
-    (owner,) = service.metadata.owner_references
-    assert namespace == "kf-alice"
-    assert service.metadata.name == spawner.pod_name
-    assert owner.uid == the_pod(hub)["metadata"]["uid"]
-    assert "secret" not in kept.made
+    metadata = made(hub, "Service")["metadata"]
+    (owner,) = metadata["ownerReferences"]
+    assert metadata["namespace"] == "kf-alice"
+    assert metadata["name"] == spawner.pod_name
+    assert owner["uid"] == the_pod(hub)["metadata"]["uid"]
+    assert "Secret" not in {kind for kind, *_ in hub.api.objects}
+
+
+async def test_a_service_of_an_earlier_pod_goes_first(hub: FakeHub) -> None:
+    spawner = hub.make_spawner(services_enabled=True, pod_connect_ip="127.0.0.1")
+    spawner.port = await free_port()
+    earlier = {"name": spawner.pod_name, "namespace": "kf-alice", "labels": {"of": "before"}}
+    hub.api.put({"kind": "Service", "metadata": earlier})
+    task = await begin(hub, spawner)
+    tell(hub, spawner, **running())
+    async with listening(spawner.port):
+        await asyncio.sleep(0.3)
+        # Kubernetes deletes it, as what belonged to a pod that is gone.
+        hub.api.remove("Service", spawner.pod_name, "kf-alice")
+        await asyncio.wait_for(task, 5)
+
+    assert "of" not in made(hub, "Service")["metadata"]["labels"]
+    # The hub has no right to either.
+    assert not [it for it in hub.api.called("delete") if "Service" in it]
 
 
 async def test_internal_ssl(hub: FakeHub, tmp_path: Path) -> None:
@@ -260,7 +257,6 @@ async def test_internal_ssl(hub: FakeHub, tmp_path: Path) -> None:
         "cafile": str(tmp_path / "ca"),
     }
     spawner.internal_trust_bundles = {"hub-ca": str(tmp_path / "ca")}
-    kept = Kept(spawner)
 
     task = await begin(hub, spawner)
     (volume,) = (it for it in the_pod(hub)["spec"]["volumes"] if it.get("secret"))
@@ -268,12 +264,12 @@ async def test_internal_ssl(hub: FakeHub, tmp_path: Path) -> None:
     async with listening(spawner.port):
         url = await asyncio.wait_for(task, 5)
 
-    namespace, secret = kept.made["secret"]
+    metadata = made(hub, "Secret")["metadata"]
     assert url.startswith("https://")
-    assert namespace == "kf-alice"
-    assert volume["secret"]["secretName"] == secret.metadata.name == spawner.secret_name
-    assert secret.metadata.owner_references[0].name == spawner.pod_name
-    assert "service" in kept.made
+    assert metadata["namespace"] == "kf-alice"
+    assert volume["secret"]["secretName"] == metadata["name"] == spawner.secret_name
+    assert metadata["ownerReferences"][0]["name"] == spawner.pod_name
+    assert made(hub, "Service")
 
 
 # What is remembered.

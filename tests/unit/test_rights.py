@@ -134,6 +134,17 @@ def test_who_writes_volumes_is_kept_to_nfs() -> None:
         assert bound[role] == ["Deny"]
 
 
+def test_what_a_component_adds_is_to_make_and_not_to_read() -> None:
+    (path,) = (DEPLOY / "components").rglob("*.yaml")
+    (patch,) = yaml.safe_load(path.read_text())["patches"]
+    (added,) = yaml.safe_load(patch["patch"])
+    rule = {"apiGroups": [""], "resources": ["secrets", "services"], "verbs": ["create"]}
+
+    assert patch["target"] == {"kind": "ClusterRole", "name": "kfspawner-hub-namespace"}
+    assert added == {"op": "add", "path": "/rules/-", "value": rule}
+    assert "`secrets` and `services`, create" in DOCUMENT.read_text()
+
+
 @pytest.mark.parametrize("role", CLUSTER_ROLES)
 def test_no_rule_is_a_way_to_more(role: str) -> None:
     for rule in CLUSTER_ROLES[role]["rules"]:
