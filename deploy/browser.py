@@ -68,7 +68,7 @@ def choose(page: Page, image_profile: str) -> None:
 
 def start(page: Page) -> None:
     """Send the form and return when JupyterLab is there."""
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Start", exact=True).click()
     page.locator(".jp-LabShell").first.wait_for(timeout=START_MS)
 
 

@@ -172,18 +172,18 @@ class QuotaExcess:
 def pod_usage(spec: Object) -> dict[str, Fraction]:
     """Return what a pod counts against a quota, by the names that quotas have for it."""
     usage = {"pods": Fraction(1), "count/pods": Fraction(1)}
-    for resource, amount in _total(spec, "requests").items():
+    for resource, amount in pod_total(spec, "requests").items():
         usage[f"requests.{resource}"] = amount
         if resource in _PLAIN or resource.startswith("hugepages-"):
             usage[resource] = amount
-    for resource, amount in _total(spec, "limits").items():
+    for resource, amount in pod_total(spec, "limits").items():
         if resource in _LIMITED:
             usage[f"limits.{resource}"] = amount
     return usage
 
 
-def _total(spec: Object, part: str) -> dict[str, Fraction]:
-    """Return the sum of a pod's containers, as the scheduler adds them up.
+def pod_total(spec: Object, part: str) -> dict[str, Fraction]:
+    """Return the ``requests`` or ``limits`` of a pod, as the scheduler adds them up.
 
     Its init containers run before, one by one, and count where one alone needs
     more. Those that restart stay, beside what comes after them.

@@ -6,6 +6,7 @@ import asyncio
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+from urllib.parse import parse_qs
 
 from traitlets import default
 
@@ -13,7 +14,9 @@ from kfspawner.errors import ClusterError, Error, InputError, OptionRefused
 from kfspawner.names import home_claim_name, namespace_name
 from kfspawner.profiles.directory import Choice
 from kfspawner.profiles.manifests import CA_CONFIG_MAP
+from kfspawner.servers.capacityview import CapacityView, shared_capacity
 from kfspawner.servers.defaults import HOME, make_directory_container
+from kfspawner.servers.fitting import Placement
 from kfspawner.servers.form import Page, render_form
 from kfspawner.servers.options import (
     Offers,
@@ -43,6 +46,11 @@ _Form = Mapping[str, Sequence[str]]
 _PATIENCE = 10.0
 _PAGE_PATIENCE = 3.0
 
+# The header by which a page that is open tells what is filled in, in what size.
+DRAFT = "Kf-Draft"
+_LONGEST_DRAFT = 4096
+_MOST_FIELDS = 100
+
 
 class Choosing(Pods):
     """The spawn page, its answer, and the traits that a choice sets.
@@ -71,6 +79,10 @@ class Choosing(Pods):
     def _choices(self) -> list[Choice]:
         choices = self._directory.choices(self.user.name, self._groups)
         return in_order(choices, self._personal)
+
+    @property
+    def _capacity(self) -> CapacityView:
+        return shared_capacity(lambda: self._cluster, self.log)
 
     def _offers(self) -> Offers:
         return make_offers(self._choices(), self.offered)
@@ -118,9 +130,10 @@ class Choosing(Pods):
         )
 
     async def render_form(self) -> str:
-        """Return the form, filled with what was just refused, or with the last choice."""
-        refused = self._refused.pop(self.user.name, None)
-        sent = refused if isinstance(refused, Mapping) else None
+        """Return the form, filled with what is typed, was just refused, or was the last choice."""
+        draft = self._draft()
+        refused = None if draft else self._refused.pop(self.user.name, None)
+        sent = refused if isinstance(refused, Mapping) else draft
         chosen = refused if isinstance(refused, ServerOptions) else None
         trouble = ""
         try:
@@ -130,6 +143,7 @@ class Choosing(Pods):
             trouble = str(error)
         except TimeoutError:
             trouble = "The cluster does not answer; what is shown may be out of date."
+        capacity = await self._capacity.now()
         choices = self._choices()
         offers = make_offers(choices, self.offered)
         if self.user_options and chosen is None:
@@ -137,8 +151,29 @@ class Choosing(Pods):
                 chosen = self._read_options(self.user_options, offers)
             except OptionRefused as error:
                 self.log.info("Proposing the defaults to %s: %s", self.user.name, error)
-        places = make_places(choices, self.user.name, offers)
-        return render_form(Page(places, self.offered, trouble), chosen, sent)
+        page = Page(
+            make_places(choices, self.user.name, offers),
+            self.offered,
+            trouble or self._capacity.trouble,
+            capacity,
+            Placement(
+                self._configured["node_selector"] or {},
+                _extend(self._configured["tolerations"], ()),
+                self.autoscaled,
+            ),
+        )
+        return render_form(page, chosen, sent)
+
+    def _draft(self) -> _Form | None:
+        """Return what is filled in on a page that asks for itself anew; None for any other."""
+        request = getattr(self.handler, "request", None)
+        draft = request.headers.get(DRAFT, "") if request else ""
+        if not draft or len(draft) > _LONGEST_DRAFT:
+            return None
+        try:
+            return parse_qs(draft, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        except ValueError:
+            return None
 
     # What a server becomes of it.
 

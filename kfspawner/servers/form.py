@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from kfspawner.errors import OptionRefused
 from kfspawner.servers.amounts import show_bytes, show_cores
+from kfspawner.servers.capacity import call_device
+from kfspawner.servers.fitting import (
+    ANYWHERE,
+    NOTHING_KNOWN,
+    Capacity,
+    Finding,
+    Placement,
+    describe_options,
+)
+from kfspawner.servers.free import show_free, show_left
 from kfspawner.servers.images import ImageProfile, Range
-from kfspawner.servers.options import ServerOptions
+from kfspawner.servers.options import (
+    INSTEAD,
+    Offers,
+    ServerOptions,
+    form_to_json,
+    read_options,
+    to_instead,
+)
 from kfspawner.servers.places import Place
 
 _GIB = 2**30
@@ -31,7 +49,17 @@ class Field:
 
 @dataclass(frozen=True)
 class Card:
-    """One image profile as the page shows it."""
+    """One image profile as the page shows it.
+
+    Attributes
+    ----------
+    free
+        What is free now of what it needs; may be empty.
+    why
+        Why what its fields say does not fit now; empty if it does.
+    instead, instead_value
+        What a button proposes in its place, and what that sends; may be empty.
+    """
 
     key: str
     title: str
@@ -39,6 +67,10 @@ class Card:
     accelerators: str
     simulated: bool
     fields: Sequence[Field]
+    free: str = ""
+    why: str = ""
+    instead: str = ""
+    instead_value: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,11 +85,17 @@ class Page:
         All that there are, the default first.
     trouble
         What keeps the page from being as it should be, in a sentence; may be empty.
+    capacity
+        What is free now.
+    placement
+        Where servers may go.
     """
 
     places: Sequence[Place]
     image_profiles: Mapping[str, ImageProfile]
     trouble: str = ""
+    capacity: Capacity = NOTHING_KNOWN
+    placement: Placement = ANYWHERE
 
     def place(self, *names: str) -> Place | None:
         """Return the first place that can be chosen: of `names`, then of all."""
@@ -72,6 +110,17 @@ class Page:
         keys = {key for place in self.places if place.open for key in place.image_profiles}
         found = {key: it for key, it in self.image_profiles.items() if key in keys}
         return found or dict(self.image_profiles)
+
+    @cached_property
+    def offers(self) -> Offers:
+        """What may be sent."""
+        return Offers(
+            {
+                it.name: {key: self.image_profiles[key] for key in it.image_profiles}
+                for it in self.places
+                if it.open
+            }
+        )
 
 
 def render_form(
@@ -99,8 +148,10 @@ def render_form(
     return _template().render(
         page=page,
         place=place,
-        cards=cards,
+        left={it.name: show_left(page.capacity.left(it.name)) for it in page.places if it.open},
+        cards=[_with_capacity(card, page, place) for card in cards],
         selected=next((key for key in wanted if key in offered), ""),
+        instead_name=INSTEAD,
     )
 
 
@@ -128,6 +179,48 @@ def make_card(
         simulated=profile.simulated and profile.gpu is not None,
         fields=[_as_sent(field, profile.key, sent) for field in fields],
     )
+
+
+def _with_capacity(card: Card, page: Page, place: Place | None) -> Card:
+    """Return the card with what is free for it, and whether what its fields say fits."""
+    rooms = page.capacity.rooms_of(page.image_profiles[card.key], page.placement)
+    known = page.capacity.rooms is not None
+    free = show_free(page.image_profiles[card.key], rooms) if known else ""
+    found = _find(card, page, place)
+    if found.nearest is None:
+        return replace(card, free=free, why=found.why)
+    return replace(
+        card,
+        free=free,
+        why=found.why,
+        instead=_call_instead(found.nearest, card.key, page, place),
+        instead_value=to_instead(found.nearest),
+    )
+
+
+def _find(card: Card, page: Page, place: Place | None) -> Finding:
+    if place is None or card.key not in place.image_profiles:
+        return Finding()
+    form = {"profile": [place.name], "image_profile": [card.key]}
+    form |= {f"{card.key}.{field.name}": [field.value] for field in card.fields}
+    try:
+        options = read_options(form_to_json(form, page.offers), page.offers)
+    except OptionRefused:
+        # What is typed is outside of what is offered, and the browser says so.
+        return Finding()
+    return page.capacity.find(options, page.offers, page.placement)
+
+
+def _call_instead(options: ServerOptions, key: str, page: Page, place: Place | None) -> str:
+    profile = page.image_profiles[options.image_profile]
+    words = ["Start"]
+    if options.image_profile != key:
+        words.append(profile.display_name)
+    words.append(f"with {describe_options(options, profile)}")
+    if place is not None and options.profile != place.name:
+        title = next(it.title for it in page.places if it.name == options.profile)
+        words.append(f"in {title}")
+    return " ".join([*words, "instead"])
 
 
 def _sent(sent: Mapping[str, Sequence[str]], name: str) -> str:
@@ -164,11 +257,8 @@ def _accelerators(profile: ImageProfile) -> str:
         return "No GPU"
     least, most = show_cores(profile.gpu.minimum), show_cores(profile.gpu.maximum)
     count = most if least == most else f"{least} to {most}"
-    return (
-        f"{count} GPU ({profile.gpu_resource})"
-        if most == "1"
-        else (f"{count} GPUs ({profile.gpu_resource})")
-    )
+    called = call_device(profile.gpu_resource, int(profile.gpu.maximum))
+    return f"{count} {called} ({profile.gpu_resource})"
 
 
 def _default(offered: Range | None) -> float:

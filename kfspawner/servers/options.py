@@ -6,8 +6,9 @@ Both ways meet in `read_options`; the form's strings become JSON values first.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import parse_qs, urlencode
 
 from kfspawner.errors import OptionRefused
 from kfspawner.servers.amounts import (
@@ -23,6 +24,9 @@ FIELDS = ("profile", "image_profile", "cpu", "memory", "gpu")
 _SIZES = FIELDS[2:]
 # Fields of the page itself, which say nothing about the server.
 _PAGE_FIELDS = frozenset({"_xsrf"})
+# The field of a button that asks for one server, whatever else the form says.
+INSTEAD = "instead"
+_LONGEST_INSTEAD = 1000
 
 ImageProfiles = Mapping[str, ImageProfile]
 
@@ -117,6 +121,17 @@ def read_options(raw: Mapping[str, object], offers: Offers) -> ServerOptions:
     )
 
 
+def default_options(place: str, profile: ImageProfile) -> ServerOptions:
+    """Return the server that an image profile proposes, in the Profile called `place`."""
+    return ServerOptions(
+        profile=place,
+        image_profile=profile.key,
+        cpu=profile.cpu.default,
+        memory=int(profile.memory.default),
+        gpu=int(profile.gpu.default) if profile.gpu else 0,
+    )
+
+
 def form_to_json(form: Mapping[str, Sequence[str]], offers: Offers) -> dict[str, object]:
     """Return the JSON values that a form or a query string stands for.
 
@@ -128,6 +143,7 @@ def form_to_json(form: Mapping[str, Sequence[str]], offers: Offers) -> dict[str,
     OptionRefused
         If a field is unknown, or given twice.
     """
+    form = _instead(form)
     keys = {key for offered in offers.profiles.values() for key in offered}
     known = {*FIELDS, *(f"{key}.{name}" for key in keys for name in _SIZES)}
     unknown = sorted(set(form) - known - _PAGE_FIELDS)
@@ -148,6 +164,12 @@ def form_to_json(form: Mapping[str, Sequence[str]], offers: Offers) -> dict[str,
         if text:
             raw[name] = read(text)
     return raw
+
+
+def to_instead(options: ServerOptions) -> str:
+    """Return the value of a button that asks for these options."""
+    whole = replace(options, memory=options.memory - options.memory % 1024)
+    return urlencode(whole.to_json())
 
 
 def make_overrides(profile: ImageProfile, options: ServerOptions) -> dict[str, Any]:
@@ -236,6 +258,23 @@ def _no_gpu(raw: Mapping[str, object], profile: ImageProfile) -> int:
         f"image profile {profile.key!r} has no GPU",
         "choose an image profile with one, or leave gpu out",
     )
+
+
+def _instead(form: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+    """Return the form that a button stands for, if it was sent by one."""
+    value = _text(form, INSTEAD)
+    if not value:
+        return form
+    try:
+        if len(value) > _LONGEST_INSTEAD:
+            raise ValueError
+        return parse_qs(value, strict_parsing=True, max_num_fields=len(FIELDS))
+    except ValueError as error:
+        raise OptionRefused(
+            f"reading the form with {INSTEAD}={_few([repr(value)])}",
+            "no button of it says so",
+            "go back to the form, and send it as it is offered",
+        ) from error
 
 
 def _text(form: Mapping[str, Sequence[str]], name: str) -> str:

@@ -203,6 +203,17 @@ class Settings(Defaults):
         """,
     )
 
+    autoscaled = Bool(
+        default_value=False,
+        config=True,
+        help="""
+        Say that the cluster adds nodes on demand.
+
+        Then a server that fits on no node waits for one, unless the cluster
+        autoscaler reports that it adds none. Default: False.
+        """,
+    )
+
     @validate("image_profiles")
     def _check_image_profiles(self, proposal: Any) -> dict[str, Any]:
         try:

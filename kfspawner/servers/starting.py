@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from traitlets import Bool, Integer, default
+from traitlets import Integer, default
 
 from kfspawner.errors import ClusterError
 from kfspawner.profiles.api import Object
@@ -49,17 +49,6 @@ class Starting(Choosing):
         could ever hold is refused within seconds. `start_timeout` is what a start
         may take in all, and 600 seconds longer unless it is set: an image may
         have to be fetched.
-        """,
-    )
-
-    autoscaled = Bool(
-        default_value=False,
-        config=True,
-        help="""
-        Say that the cluster adds nodes on demand.
-
-        Then a server that fits on no node waits for one, unless the cluster
-        autoscaler reports that it adds none. Default: False.
         """,
     )
 

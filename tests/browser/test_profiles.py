@@ -98,7 +98,7 @@ def test_without_javascript_the_server_refuses_what_is_not_offered(
     browser.sign_in(page, hub.url, person.name, hub.password)
     browser.choose(page, TEAM)
     browser.choose(page, "CPU")
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Start", exact=True).click()
 
     expect(page.locator("body")).to_contain_text(
         f"no such image profile is offered in profile {team}; choose one of gpu"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
@@ -327,8 +328,12 @@ def _fits(selection: Selection, it: Object) -> bool:
         name, _, value = part.partition("=")
         if name not in has or (value and has[name] != value):
             return False
-    wanted = dict(part.split("=") for part in filter(None, selection.fields.split(",")))
-    return all(get_at(it, tuple(name.split("."))) == value for name, value in wanted.items())
+    return all(_has_field(it, part) for part in filter(None, selection.fields.split(",")))
+
+
+def _has_field(it: Object, part: str) -> bool:
+    name, sign, value = re.split("(!?=)", part, maxsplit=1)
+    return (get_at(it, tuple(name.split("."))) == value) is (sign == "=")
 
 
 def _merge(into: Object, patch: Mapping[str, Any]) -> None:

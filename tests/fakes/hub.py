@@ -16,6 +16,7 @@ from kfspawner.profiles.api import Object
 from kfspawner.profiles.directory import Directory
 from kfspawner.profiles.profile import make_profile, read_declared
 from kfspawner.profiles.resources import Selection
+from kfspawner.servers.capacityview import CapacityView
 from kfspawner.servers.pods import Pods
 from kfspawner.servers.podview import PodView
 from kfspawner.servers.spawner import KfSpawner
@@ -62,6 +63,8 @@ class FakeHub:
         monkeypatch.setattr(Pods, "_cluster", self.api)
         monkeypatch.setattr(Pods, "_directory", self.directory)
         monkeypatch.setattr(KfSpawner, "_refused", {})
+        self.capacity = CapacityView(self.api, logging.getLogger("hub"))
+        monkeypatch.setattr(KfSpawner, "_capacity", self.capacity)
         servers = Selection("Pod", labels="component=singleuser-server")
         self.view = PodView(self.api, servers, logging.getLogger("hub"))
         monkeypatch.setattr(KfSpawner, "reflectors", {("pods", None): self.view})

@@ -20,6 +20,7 @@ async def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     made = FakeHub(tmp_path, monkeypatch)
     yield made
     await made.directory.end()
+    await made.capacity.end()
     # KubeSpawner closes its clients when their tasks are cancelled, as JupyterHub does at its end.
     tasks = asyncio.all_tasks() - before - {asyncio.current_task()}
     for task in tasks:

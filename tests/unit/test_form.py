@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from kfspawner.servers import form
+from kfspawner.servers.capacity import find_rooms, read_node, read_use
+from kfspawner.servers.fitting import NOTHING_KNOWN, Capacity
 from kfspawner.servers.images import ImageProfile, read_image_profiles
 from kfspawner.servers.options import Offers, ServerOptions, form_to_json, read_options
 from kfspawner.servers.places import Place
+from tests.fakes.nodes import make_node, make_quota, make_taken
 
 GPU: dict[str, Any] = {
     "display_name": "GPU",
@@ -38,6 +42,7 @@ class Page(HTMLParser):
         self.ids: set[str | None] = set()
         self.fetched: list[str | None] = []
         self.hidden: dict[str | None, str | None] = {}
+        self.buttons: list[dict[str, str | None]] = []
         self.text = ""
         self.feed(html)
 
@@ -48,6 +53,8 @@ class Page(HTMLParser):
             self.hidden[given["name"]] = given["value"]
         elif tag == "input":
             self.inputs[given["id"] or ""] = given
+        elif tag == "button":
+            self.buttons.append(given)
         if tag == "label":
             self.labelled.add(given["for"])
         if tag in {"link", "img", "script"}:
@@ -80,8 +87,17 @@ def render(
     chosen: ServerOptions | None = None,
     sent: dict[str, list[str]] | None = None,
     places: tuple[Place, ...] = (OWN,),
+    capacity: Capacity = NOTHING_KNOWN,
 ) -> str:
-    return form.render_form(form.Page(places, offered), chosen, sent)
+    return form.render_form(form.Page(places, offered, "", capacity), chosen, sent)
+
+
+def in_use(left: Mapping[str, tuple[str, str]]) -> Capacity:
+    """Return a cluster of one node whose GPU is in use, and a quota of alice's profile."""
+    taken = read_use(make_taken(gpus="1"))
+    assert taken
+    rooms = find_rooms([read_node(make_node(gpus=1))], [taken])
+    return Capacity(rooms, {"kf-alice": (make_quota(left),)})
 
 
 def offers(*places: Place) -> Offers:
@@ -235,3 +251,61 @@ def test_trouble_is_told_as_text() -> None:
     assert "no <b>answer" in Page(html).text
     assert "<b>answer" not in html
     assert "kf-cpu" in Page(html).inputs
+
+
+def test_what_is_free_is_on_the_cards_and_what_is_left_on_the_profiles() -> None:
+    left = {"requests.cpu": ("16", "2"), "requests.nvidia.com/gpu": ("1", "0")}
+    one = Page(render(profiles(), capacity=in_use(left)))
+    several = Page(render(profiles(), places=(OWN, VISION), capacity=in_use(left)))
+
+    assert "0 of 1 GPU free now" in one.text
+    assert "4 cores and 16G of memory free on one node" in one.text
+    assert "Left of its quota: 14 cores, 1 GPU." in one.text
+    assert "Left: 14 cores, 1 GPU" in several.text
+
+
+def test_what_does_not_fit_says_why_and_what_does_is_a_button() -> None:
+    page = Page(render(profiles(), capacity=in_use({})))
+
+    assert "Waits until there is a place: the only GPU for it is in use." in page.text
+    assert "Start CPU <small> with 1 core and 2G instead" in page.text
+    (button,) = [it for it in page.buttons if it.get("name")]
+    pressed = {**page.sent(), str(button["name"]): [str(button["value"])]}
+    both = offers(OWN)
+    wanted = ServerOptions("kf-alice", "cpu", 1, 2 * 2**30, 0)
+    assert read_options(form_to_json(pressed, both), both) == wanted
+
+
+def test_a_button_may_lead_elsewhere() -> None:
+    left = {"requests.nvidia.com/gpu": ("0", "0")}
+    rooms = find_rooms([read_node(make_node(gpus=1))], [])
+    full = Capacity(rooms, {"kf-alice": (make_quota(left),)})
+
+    page = Page(render(profiles(), places=(OWN, VISION), capacity=full))
+
+    assert "Start with 2 cores, 1536M and 1 GPU in Vision & <co> instead" in page.text
+
+
+def test_what_is_typed_is_what_is_looked_for() -> None:
+    sent = {"profile": ["kf-alice"], "image_profile": ["cpu"], "cpu.memory": ["8"]}
+    full = in_use({"requests.memory": ("8Gi", "4Gi")})
+
+    assert "8Gi asked for, 4Gi of 8Gi in use; 4Gi would fit" in render(
+        profiles(), None, sent, capacity=full
+    )
+    assert "would fit" not in render(profiles(), capacity=full)
+
+
+def test_what_cannot_be_read_is_left_to_the_browser() -> None:
+    sent = {"profile": ["kf-alice"], "image_profile": ["gpu"], "gpu.cpu": ["many"]}
+
+    page = Page(render(profiles(), None, sent, capacity=in_use({})))
+
+    assert "Waits until" not in page.text
+
+
+def test_enter_presses_no_button_of_a_card() -> None:
+    page = Page(render(profiles(), capacity=in_use({})))
+
+    assert page.buttons[0] == {"type": "submit", "hidden": None}
+    assert len(page.buttons) == 2

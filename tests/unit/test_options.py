@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from kfspawner.servers.options import (
     form_to_json,
     make_overrides,
     read_options,
+    to_instead,
 )
 from tests.fakes import profiles
 
@@ -123,6 +125,10 @@ def test_nothing_is_offered_to_who_has_no_profile() -> None:
             {"profile": "vision", "image_profile": "gpu", "cpu": 2},
         ),
         ({"profile": ["secret"]}, {"profile": "secret"}),
+        (
+            {"instead": ["image_profile=gpu&memory=2G&gpu=1"], "image_profile": ["cpu"]},
+            {"image_profile": "gpu", "memory": "2G", "gpu": 1},
+        ),
     ],
 )
 def test_a_form_becomes_json(form: dict[str, list[str]], raw: dict[str, Any]) -> None:
@@ -135,6 +141,11 @@ def test_a_form_becomes_json(form: dict[str, list[str]], raw: dict[str, Any]) ->
         ({"tpu.cpu": ["1"]}, "tpu.cpu: there is no such field"),
         ({"cpu.image": ["x"]}, "cpu.image: there is no such field"),
         ({"cpu.cpu": ["1", "2"]}, "cpu.cpu: it was given more than once"),
+        ({"instead": ["cpu"]}, "instead='cpu': no button of it says so"),
+        ({"instead": ["cpu=1&" * 9 + "cpu=1"]}, "no button of it says so"),
+        ({"instead": ["cpu=" + "1" * 1000]}, "no button of it says so"),
+        ({"instead": ["cpu=1&cpu=2"]}, "cpu: it was given more than once"),
+        ({"instead": ["owner=me"]}, "owner: there is no such field"),
     ],
 )
 def test_a_form_that_was_not_offered_is_refused(form: dict[str, list[str]], said: str) -> None:
@@ -162,6 +173,15 @@ def test_what_is_stored_is_read_back(key: str, cpu: float, memory: int) -> None:
     stored = json.loads(json.dumps(options.to_json()))
 
     assert read_options(stored, OFFERS) == options
+
+
+@given(st.sampled_from(sorted(PROFILES)), st.floats(1, 4), st.integers(GIB, 8 * GIB))
+def test_a_button_asks_for_what_it_says(key: str, cpu: float, memory: int) -> None:
+    options = read_options({"image_profile": key, "cpu": cpu, "memory": memory}, OFFERS)
+
+    pressed = read_options(form_to_json({"instead": [to_instead(options)]}, OFFERS), OFFERS)
+
+    assert pressed == replace(options, memory=memory - memory % 1024)
 
 
 @given(st.dictionaries(st.text(max_size=10), st.lists(st.text(max_size=10), max_size=3)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from kfspawner.profiles.profile import Role
 from kfspawner.servers import choosing
 from kfspawner.servers.refused import StartRefused
 from tests.fakes.hub import FakeHub, load, pod_of
+from tests.fakes.nodes import make_node, make_taken
 
 
 async def test_the_persons_own_profile_is_made_and_chosen(hub: FakeHub) -> None:
@@ -272,3 +274,42 @@ async def test_what_the_cluster_refused_is_proposed_again(hub: FakeHub) -> None:
 
     assert 'value="7"' in await default.get_options_form()
     assert 'value="7"' not in await default.get_options_form()
+
+
+async def test_the_page_says_what_is_free(hub: FakeHub) -> None:
+    hub.api.put(make_node(gpus=2, labels={"pool": "gpu"}))
+    hub.api.put({"kind": "Namespace", "metadata": {"name": "vision"}})
+    hub.api.put(make_taken(gpus="1"))
+
+    page = await hub.make_spawner().get_options_form()
+
+    assert "1 of 2 GPUs free now" in page
+
+
+async def test_a_page_that_is_open_asks_with_what_is_filled_in(hub: FakeHub) -> None:
+    hub.api.put(make_node(gpus=2, labels={"pool": "gpu"}))
+    spawner = hub.make_spawner()
+    refused = {"profile": ["kf-alice"], "cpu.cpu": ["99"]}
+    with pytest.raises(StartRefused):
+        await spawner.run_options_from_form(refused)
+    draft = "profile=kf-alice&image_profile=gpu&gpu.memory=16&gpu.gpu=2&gpu.cpu=8"
+    spawner.handler = SimpleNamespace(request=SimpleNamespace(headers={"Kf-Draft": draft}))
+
+    page = await spawner.get_options_form()
+    assert "the largest node for it has 4 cores" in page
+    assert 'value="99"' not in page
+
+    # What was refused is still to be shown.
+    spawner.handler = None
+    assert 'value="99"' in await spawner.get_options_form()
+
+
+@pytest.mark.parametrize("draft", ["x" * 5000, "a=1&" * 101, "%zz=%ff&==&", "cpu.cpu=<script>"])
+async def test_what_claims_to_be_filled_in_is_text(hub: FakeHub, draft: str) -> None:
+    spawner = hub.make_spawner()
+    spawner.handler = SimpleNamespace(request=SimpleNamespace(headers={"Kf-Draft": draft}))
+
+    page = await spawner.get_options_form()
+
+    assert "<script>" not in page.replace("\n<script>\n", "")
+    assert 'id="kf-cpu"' in page
