@@ -69,7 +69,7 @@ class Shortage:
     def describe(self, pods: Iterable[Object] = ()) -> str:
         """Return that in words; `pods` are all of the namespace's."""
         users = _users(self.resource, pods)
-        by = f" by {_list(self._named(users))}" if users else ""
+        by = f" by {list_names(self._named(users))}" if users else ""
         asked, used, limit, fits = (
             self._show(it) for it in (self.asked, self.used, self.limit, self.fits)
         )
@@ -252,7 +252,7 @@ def _plain(text: str) -> str:
     return " ".join(str(text).split())[:60]
 
 
-def _list(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
     """Return names as a sentence has them, not too many of them."""
     names = [*names[:_NAMED], *_more(len(names) - _NAMED)]
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -30,6 +30,14 @@ _GIB = 2**30
 _FIRST = ("pods", "cpu", "memory", "ephemeral-storage")
 # Kubernetes' own mark on a node that takes no new pods.
 _CORDON = "node.kubernetes.io/unschedulable"
+# Whose taints come and go with the state of a node.
+_PASSING = (
+    "node.kubernetes.io/",
+    "node.cloudprovider.kubernetes.io/",
+    "karpenter.sh/",
+    "ToBeDeletedByClusterAutoscaler",
+    "DeletionCandidateOfClusterAutoscaler",
+)
 _ENDED = frozenset({"Succeeded", "Failed"})
 
 
@@ -66,12 +74,15 @@ class Use:
         What it asks for.
     owner
         What it is to people: ``bob's server``. Told for pods with devices only.
+    since
+        When it was made, as the API tells times; told for the same pods.
     """
 
     namespace: str
     node: str
     amounts: Amounts
     owner: str = ""
+    since: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,13 +146,15 @@ def read_use(pod: Object) -> Use | None:
     """Return what a Pod object takes or waits for; None once it has ended."""
     if (pod.get("status") or {}).get("phase") in _ENDED:
         return None
-    spec = pod.get("spec") or {}
+    metadata, spec = pod["metadata"], pod.get("spec") or {}
     amounts = _amounts_of(spec)
+    named = any(map(is_device, amounts))
     return Use(
-        sys.intern(str(pod["metadata"].get("namespace") or "")),
+        sys.intern(str(metadata.get("namespace") or "")),
         sys.intern(str(spec.get("nodeName") or "")),
         amounts,
-        sys.intern(pod_owner(pod)) if any(map(is_device, amounts)) else "",
+        sys.intern(pod_owner(pod)) if named else "",
+        str(metadata.get("creationTimestamp") or "") if named else "",
     )
 
 
@@ -174,8 +187,18 @@ def find_rooms(nodes: Iterable[Node], uses: Iterable[Use]) -> list[Room]:
 def admits(node: Node, request: Request) -> bool:
     """Say whether a node is of the kind that a pod asks for, and lets it in."""
     chosen = all(node.labels.get(key) == it for key, it in request.node_selector.items())
-    return chosen and all(
-        any(_tolerates(it, taint) for it in request.tolerations) for taint in node.taints
+    return chosen and all(_passes(taint, request.tolerations) for taint in node.taints)
+
+
+def stays_shut(nodes: Iterable[Node], tolerations: Sequence[Object]) -> bool:
+    """Say whether each node with a taint that is not tolerated has one that is there to stay."""
+    refusing = [
+        [key for key, _, _ in taints]
+        for node in nodes
+        if (taints := [it for it in node.taints if not _passes(it, tolerations)])
+    ]
+    return bool(refusing) and all(
+        any(not key.startswith(_PASSING) for key in keys) for keys in refusing
     )
 
 
@@ -250,6 +273,10 @@ def _in_order(asked: Amounts) -> list[str]:
     """Return the resources that are asked for: devices first, of which there are fewest."""
     rank = {resource: number for number, resource in enumerate(_FIRST)}
     return sorted((it for it in asked if asked[it]), key=lambda it: (rank.get(it, -1), it))
+
+
+def _passes(taint: Taint, tolerations: Iterable[Object]) -> bool:
+    return any(_tolerates(it, taint) for it in tolerations)
 
 
 def _tolerates(toleration: Object, taint: Taint) -> bool:

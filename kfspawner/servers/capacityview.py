@@ -61,9 +61,7 @@ class CapacityView:
 
     async def now(self, seconds: float = 1.0) -> Capacity:
         """Return what is free, as far as it is known within so many seconds."""
-        self._asked = time.monotonic()
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._follow())
+        self.want()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for kind in self._kinds:
@@ -75,13 +73,19 @@ class CapacityView:
             self._made = time.monotonic()
         return self._capacity
 
+    def want(self) -> None:
+        """See to it that it is known soon, and for a while, what is free."""
+        self._asked = time.monotonic()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._follow())
+
     def uses(self) -> Iterator[Use]:
-        """Yield what each pod takes or waits for."""
+        """Yield what each pod takes or waits for, as it was last seen."""
         for there in self._pods.found.values():
             yield from there.values()
 
     def nodes(self) -> Iterator[Node]:
-        """Yield the nodes."""
+        """Yield the nodes, as they were last seen."""
         yield from self._nodes.found.get("", {}).values()
 
     async def end(self) -> None:

@@ -158,7 +158,7 @@ class Choosing(Pods):
             capacity,
             Placement(
                 self._configured["node_selector"] or {},
-                _extend(self._configured["tolerations"], ()),
+                extend(self._configured["tolerations"], ()),
                 self.autoscaled,
             ),
         )
@@ -201,7 +201,7 @@ class Choosing(Pods):
         self._mounted = self._files.mounted(self._choices(), alone=alone)
         overrides |= self._make_volumes()
         for name, value in overrides.items():
-            setattr(self, name, _extend(getattr(self, name), value) if name in _EXTENDED else value)
+            setattr(self, name, extend(getattr(self, name), value) if name in _EXTENDED else value)
 
     def _place_in(self, profile: str) -> None:
         self.namespace = profile
@@ -251,7 +251,7 @@ async def _render_form_of(spawner: Choosing) -> str:
     return await spawner.render_form()
 
 
-def _extend(configured: Any, more: Any) -> Any:
+def extend(configured: Any, more: Any) -> Any:
     """Return what is configured with `more` after it: both dicts, or lists.
 
     KubeSpawner takes some lists as dicts too, whose keys are but their order.

@@ -39,11 +39,17 @@ _LIMIT = 600
 _NODES = re.compile(r"0/(\d+) nodes are available: (.*)", re.DOTALL)
 _REASON = re.compile(r"(\d+) (.+)")
 _FOR_GOOD = re.compile(r"Insufficient [\w./-]+|node\(s\) didn't match Pod's node affinity/selector")
+_TAINTED = re.compile(r"node\(s\) had untolerated taint.*")
 _UNHELPFUL = "Preemption is not helpful for scheduling"
 
 
 def why_never(
-    pod: _Pod, events: Iterable[_Event], now: datetime, *, autoscaled: bool = False
+    pod: _Pod,
+    events: Iterable[_Event],
+    now: datetime,
+    *,
+    autoscaled: bool = False,
+    shut: bool = False,
 ) -> ClusterError | None:
     """Return why a pod will not start however long one waits, or None while it may.
 
@@ -57,13 +63,27 @@ def why_never(
         The time.
     autoscaled
         Whether nodes are added on demand: then one that fits may yet come.
+    shut
+        Whether the taints of nodes that keep the pod away are there to stay.
     """
     doing = f"starting server {pod['metadata']['name']}"
     its = [event for event in events if _is_about(event, pod)]
     return (
         _cannot_start(doing, pod.get("status") or {})
         or _cannot_mount(doing, its, now)
-        or _cannot_place(doing, pod.get("status") or {}, its, autoscaled=autoscaled)
+        or _cannot_place(doing, unplaced(pod), its, autoscaled=autoscaled, shut=shut)
+    )
+
+
+def unplaced(pod: _Pod) -> str:
+    """Return what the scheduler says that it misses for a pod, or nothing."""
+    return next(
+        (
+            str(it.get("message") or "")
+            for it in (pod.get("status") or {}).get("conditions") or ()
+            if it.get("type") == "PodScheduled" and it.get("status") == "False"
+        ),
+        "",
     )
 
 
@@ -156,17 +176,9 @@ def _first_time(event: _Event) -> str:
 
 
 def _cannot_place(
-    doing: str, status: Mapping[str, Any], events: Iterable[_Event], *, autoscaled: bool
+    doing: str, said: str, events: Iterable[_Event], *, autoscaled: bool, shut: bool
 ) -> ClusterError | None:
-    said = next(
-        (
-            str(it.get("message") or "")
-            for it in status.get("conditions") or ()
-            if it.get("type") == "PodScheduled" and it.get("status") == "False"
-        ),
-        "",
-    )
-    if not _is_for_good(said):
+    if not _is_for_good(said, shut=shut):
         return None
     reasons = {str(event.get("reason")) for event in events}
     if "TriggeredScaleUp" in reasons or (autoscaled and "NotTriggerScaleUp" not in reasons):
@@ -179,10 +191,11 @@ def _cannot_place(
     )
 
 
-def _is_for_good(said: str) -> bool:
+def _is_for_good(said: str, *, shut: bool) -> bool:
     """Say whether the scheduler says that each node lacks what no pod's end would give it.
 
-    Taints are left to pass: those of a node that is restarting do.
+    Taints are left to pass, as those of a node that is restarting do, unless they
+    are there to stay.
     """
     nodes = _NODES.match(said)
     if nodes is None:
@@ -193,7 +206,8 @@ def _is_for_good(said: str) -> bool:
         return False
     # The reasons end with a full stop; a sentence about devices may follow.
     parts = [_REASON.match(part.strip()) for part in words.partition(". ")[0].split(",")]
-    return all(part and _FOR_GOOD.fullmatch(part[2].rstrip(". ")) for part in parts)
+    said_of = [part[2].rstrip(". ") if part else "" for part in parts]
+    return all(_FOR_GOOD.fullmatch(it) or (shut and _TAINTED.fullmatch(it)) for it in said_of)
 
 
 def _line(text: str) -> str:

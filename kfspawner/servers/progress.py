@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from kfspawner.servers.failures import unplaced
+
 # What JupyterHub sends to the page: "message", and perhaps "progress" in percent.
 Step = dict[str, Any]
 
@@ -64,21 +66,38 @@ _PLAIN = {
 }
 
 
-def describe(event: Mapping[str, Any]) -> str:
-    """Return one sentence for an event of a server's pod, with Kubernetes' own words after it."""
+def _nobody(_device: str) -> str:
+    return ""
+
+
+def describe(event: Mapping[str, Any], queue: Callable[[str], str] = _nobody) -> str:
+    """Return one sentence for an event of a server's pod, with Kubernetes' own words after it.
+
+    Parameters
+    ----------
+    event
+        As the API returns it.
+    queue
+        Called with a device that is short: it returns what goes after "all are
+        in use".
+    """
     reason = str(event.get("reason") or "")
     message = " ".join(str(event.get("message") or "").split())
-    sentence = _scheduling(message) if reason == "FailedScheduling" else _PLAIN.get(reason, "")
+    if reason == "FailedScheduling":
+        sentence = _scheduling(message, queue)
+    else:
+        sentence = _PLAIN.get(reason, "")
     original = f"{reason}: {message}" if reason and message else reason or message
     return f"{sentence}. ({original})" if sentence else original
 
 
-def _scheduling(message: str) -> str:
+def _scheduling(message: str, queue: Callable[[str], str]) -> str:
     short = _INSUFFICIENT.findall(message)
     for device in (resource for resource in short if resource not in _SCARCE):
         name = "a GPU" if device.endswith("/gpu") else device
         return (
-            f"Waiting for {name}: all are in use. The server starts as soon as one is free; "
+            f"Waiting for {name}: all are in use{queue(device)}. "
+            f"The server starts as soon as one is free; "
             f"stop a server or a run that holds one, or choose an image profile without"
         )
     if short:
@@ -89,16 +108,14 @@ def _scheduling(message: str) -> str:
     return "Waiting for a place in the cluster"
 
 
-def waits_for(pod: Mapping[str, Any] | None) -> str:
+def waits_for(pod: Mapping[str, Any] | None, queue: Callable[[str], str] = _nobody) -> str:
     """Return one sentence on what the scheduler misses for `pod`, or nothing.
 
     Its condition tells it: of the scheduler's events only the first keeps its
-    words, later ones are counted.
+    words, later ones are counted. `queue` is as `describe` calls it.
     """
-    for condition in ((pod or {}).get("status") or {}).get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return describe({"reason": "FailedScheduling", "message": condition.get("message")})
-    return ""
+    said = unplaced(pod or {})
+    return describe({"reason": "FailedScheduling", "message": said}, queue) if said else ""
 
 
 async def interleave(

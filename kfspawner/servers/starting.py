@@ -17,9 +17,11 @@ from traitlets import Integer, default
 
 from kfspawner.errors import ClusterError
 from kfspawner.profiles.api import Object
-from kfspawner.servers.choosing import Choosing
-from kfspawner.servers.failures import why_never
+from kfspawner.servers.capacity import stays_shut
+from kfspawner.servers.choosing import Choosing, extend
+from kfspawner.servers.failures import unplaced, why_never
 from kfspawner.servers.progress import Step, describe, interleave, waits_for
+from kfspawner.servers.queueing import describe_queue
 
 # For how many seconds a start waits for the controller.
 _PROFILE_PATIENCE = 60.0
@@ -76,7 +78,7 @@ class Starting(Choosing):
 
     def _too_late(self, seconds: float, said: str = "") -> ClusterError:
         events = self.events
-        last = self._waits_for() or (describe(events[-1]) if events else said)
+        last = self._waits_for() or (describe(events[-1], self._queue) if events else said)
         return ClusterError(
             self._doing,
             f"it did not run after {seconds:.0f} seconds. {last}",
@@ -146,9 +148,16 @@ class Starting(Choosing):
                 self._doing, "somebody deleted its pod while it started", "start it again"
             )
         self._seen = True
-        error = why_never(pod, self.events, datetime.now(UTC), autoscaled=self.autoscaled)
+        now = datetime.now(UTC)
+        error = why_never(pod, self.events, now, autoscaled=self.autoscaled, shut=self._shut(pod))
         if error:
             raise error
+
+    def _shut(self, pod: Object) -> bool:
+        if not unplaced(pod):
+            return False
+        self._capacity.want()
+        return stays_shut(self._capacity.nodes(), extend(self.tolerations, ()))
 
     async def _until_answering(self, url: str) -> None:
         """Return once something listens where the server should."""
@@ -190,7 +199,12 @@ class Starting(Choosing):
     # What the person sees meanwhile.
 
     def _waits_for(self) -> str:
-        return waits_for(self._pod) if self.pod_reflector else ""
+        return waits_for(self._pod, self._queue) if self.pod_reflector else ""
+
+    def _queue(self, device: str) -> str:
+        self._capacity.want()
+        since = self._pod["metadata"].get("creationTimestamp") if self._pod else None
+        return describe_queue(device, since or "", self._capacity.uses())
 
     async def progress(self) -> AsyncGenerator[Step, None]:
         """Yield KubeSpawner's progress, and what the pod waits for, as one can act on it."""
@@ -202,7 +216,7 @@ class Starting(Choosing):
         async with aclosing(super().progress()) as steps:
             async for step in steps:
                 if "raw_event" in step:
-                    step["message"] = describe(step["raw_event"])
+                    step["message"] = describe(step["raw_event"], self._queue)
                 yield step
 
 

@@ -17,6 +17,7 @@ from kfspawner.servers.capacity import (
     read_request,
     read_use,
     show_amount,
+    stays_shut,
 )
 from tests.fakes.nodes import GPU, make_node, make_taken
 
@@ -244,3 +245,30 @@ def test_what_a_device_is() -> None:
     named = ["nvidia.com/gpu", "cpu", "kubernetes.io/batch", "hugepages-2Mi", "pods"]
 
     assert [it for it in named if is_device(it)] == ["nvidia.com/gpu"]
+
+
+_GPU_POOL = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
+_RESTARTING = {"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}
+_LEAVING = {"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("taints", "tolerations", "shut"),
+    [
+        ([], [], False),
+        ([[]], [], False),
+        ([[_GPU_POOL]], [], True),
+        ([[_GPU_POOL], []], [], True),
+        ([[_GPU_POOL]], [{"key": "gpu", "operator": "Exists"}], False),
+        ([[_RESTARTING]], [], False),
+        ([[_LEAVING], [_GPU_POOL]], [], False),
+        ([[_RESTARTING, _GPU_POOL]], [], True),
+        ([[_RESTARTING, _GPU_POOL]], [{"key": "gpu", "value": "yes"}], False),
+    ],
+)
+def test_a_taint_of_the_nodes_state_passes(
+    taints: list[list[dict[str, str]]], tolerations: list[dict[str, str]], *, shut: bool
+) -> None:
+    nodes = [read_node(make_node(f"n{at}", taints=its)) for at, its in enumerate(taints)]
+
+    assert stays_shut(nodes, tolerations) is shut

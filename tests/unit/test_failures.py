@@ -232,6 +232,14 @@ def test_what_may_yet_find_a_place_waits(hopeful: dict[str, Any]) -> None:
     assert why_never(hopeful, [], NOW) is None
 
 
+@pytest.mark.parametrize("said", ["1 node(s) had untolerated taint(s)", "1 Insufficient cpu"])
+def test_taints_that_stay_are_for_good(said: str) -> None:
+    both = unplaced(f"{said}, 1 node(s) had untolerated taint {{gpu: yes}}", nodes=2)
+
+    assert why_never(both, [], NOW) is None
+    assert why_never(both, [], NOW, shut=True) is not None
+
+
 @pytest.mark.parametrize(
     ("reasons", "autoscaled", "waits"),
     [

@@ -112,6 +112,29 @@ def test_the_condition_tells_what_is_missed(conditions: Any, said: str) -> None:
     assert waits_for(None) == ""
 
 
+@pytest.mark.parametrize(
+    ("queue", "said"),
+    [
+        (" by bob's server", "Waiting for a GPU: all are in use by bob's server. The"),
+        ("", "Waiting for a GPU: all are in use. The server starts"),
+    ],
+)
+def test_who_is_in_the_way_is_named(queue: str, said: str) -> None:
+    asked: list[str] = []
+
+    def ask(device: str) -> str:
+        asked.append(device)
+        return queue
+
+    message = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    condition = {"type": "PodScheduled", "status": "False", "message": message}
+
+    sentence = waits_for(pod(conditions=[condition]), ask)
+
+    assert sentence.startswith(said)
+    assert asked == ["nvidia.com/gpu"]
+
+
 async def test_steps_and_looks_are_told_in_turn_and_once() -> None:
     closed = False
     seen = iter(["", "no volume", "no volume", "no GPU"])

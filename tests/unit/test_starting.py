@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from kfspawner.errors import ClusterError
+from kfspawner.labels import RUN_LABEL, USER_ANNOTATION
 from kfspawner.servers import starting
 from kfspawner.servers.refused import StartRefused
 from kfspawner.servers.spawner import KfSpawner
 from tests.fakes.hub import FakeHub, load
+from tests.fakes.nodes import make_node, make_taken
 from tests.fakes.starts import begin, free_port, running, take_away, tell
 
 PENDING: dict[str, Any] = {"phase": "Pending", "podIP": None}
@@ -210,6 +212,35 @@ async def test_a_stop_ends_when_the_pod_is_gone(hub: FakeHub, spawner: KfSpawner
 
     take_away(hub, spawner)
     await asyncio.wait_for(task, 0.5)
+
+
+async def test_a_start_that_no_node_lets_in_is_refused(hub: FakeHub, spawner: KfSpawner) -> None:
+    hub.api.put(make_node(taints=[{"key": "team", "value": "other", "effect": "NoSchedule"}]))
+    task = await begin(hub, spawner)
+    message = (
+        "0/1 nodes are available: 1 node(s) had untolerated taint(s). no new claims to "
+        "deallocate, preemption: 0/1 nodes are available: "
+        "1 Preemption is not helpful for scheduling."
+    )
+    condition = {"type": "PodScheduled", "status": "False", "message": message}
+    tell(hub, spawner, **PENDING, conditions=[condition])
+
+    with pytest.raises(StartRefused, match="no node of the cluster"):
+        await asyncio.wait_for(task, 5)
+
+
+async def test_who_holds_what_is_waited_for_is_told(hub: FakeHub, spawner: KfSpawner) -> None:
+    holding = make_taken("training", gpus="2")
+    holding["metadata"] |= {
+        "labels": {RUN_LABEL: "digits"},
+        "annotations": {USER_ANNOTATION: "bob"},
+    }
+    hub.api.put(holding)
+    await begin(hub, spawner)
+    tell(hub, spawner, **PENDING, conditions=[NO_GPU])
+    await hub.capacity.now(5)
+
+    assert "all are in use by bob's run digits. " in spawner._waits_for()
 
 
 async def test_progress_speaks_of_this_pod_alone(hub: FakeHub) -> None:
