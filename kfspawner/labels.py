@@ -48,6 +48,10 @@ NAMESPACE_UID_ANNOTATION = "kfspawner.io/namespace-uid"
 # On a Profile, by the hub: what its servers mount besides homes, as JSON.
 MOUNTS_ANNOTATION = "kfspawner.io/mounts"
 
+# On a person's own Profile, by the hub or the administrator: the uid that is theirs
+# in every profile, "20001".
+PERSON_UID_ANNOTATION = "kfspawner.io/person-uid"
+
 # On a home's claim: the uid and gid that own the directory, "1000:100".
 OWNER_IDS_ANNOTATION = "kfspawner.io/owner-ids"
 
@@ -59,6 +63,9 @@ TROUBLE_ANNOTATION = "kfspawner.io/trouble"
 # On a volume whose directory is archived, or about to be: under which name, and when.
 ARCHIVED_AS_ANNOTATION = "kfspawner.io/archived-as"
 ARCHIVED_AT_ANNOTATION = "kfspawner.io/archived-at"
+
+# On the volume of an archive: whose it is to be, ``<profile>/<person>``.
+HEIR_ANNOTATION = "kfspawner.io/heir"
 
 # On a volume whose directory is given back: from which archive.
 RESTORED_FROM_ANNOTATION = "kfspawner.io/restored-from"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from kfspawner.cli.listing import align
 from kfspawner.homes.ledger import Claim, Volume, is_mounted, read_claim, read_volume
+from kfspawner.homes.mounts import claims_of, read_made
 from kfspawner.homes.place import Place
 from kfspawner.labels import MANAGED_BY, USER_ANNOTATION
 from kfspawner.profiles.api import Api, Object
@@ -33,7 +34,7 @@ class Home:
     volume
         Its volume, if our provisioner made it.
     pods
-        The pods that have it mounted.
+        The pods that have it mounted; those of other profiles with these before their names.
     capacity, storage_class
         How large it may be, and what made it.
     """
@@ -44,6 +45,11 @@ class Home:
     pods: Sequence[str]
     capacity: str
     storage_class: str
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether its files are put away."""
+        return bool(self.volume and self.volume.is_archive)
 
     @property
     def state(self) -> str:
@@ -99,39 +105,42 @@ async def find_homes(api: Api, profile: str = "") -> list[Home]:
         If this account may not read them all.
     """
     claims, _ = await api.list("PersistentVolumeClaim", profile)
-    pods, _ = await api.list("Pod", profile)
+    # Those of other profiles, too: they may have it mounted by a claim there.
+    pods, _ = await api.list("Pod")
     volumes, _ = await api.list("PersistentVolume")
     ours = [it for it in map(read_volume, volumes) if it]
+    mounting = _Mounting(pods, volumes)
     live = {it.place.volume: it for it in ours if not it.is_archive}
     found = {
         home.place.volume: home
         for obj in claims
-        if (home := _read_home(obj, live, pods)) is not None
+        if (home := _read_home(obj, live, mounting)) is not None
     }
     kept = [it for it in ours if it.is_archive or it.place.volume not in found]
-    homes = [*found.values(), *(_of_volume(it) for it in kept)]
+    homes = [*found.values(), *(_of_volume(it, mounting) for it in kept)]
     chosen = [it for it in homes if profile in ("", it.place.profile)]
     return sorted(chosen, key=_order)
 
 
 def _order(home: Home) -> tuple[str, str, bool, str]:
-    archived = bool(home.volume and home.volume.is_archive)
+    archived = home.is_archive
     stamp = home.volume.archived_as if home.volume else ""
     return home.place.profile, home.place.person, archived, stamp
 
 
-def _read_home(obj: Object, live: Mapping[str, Volume], pods: Iterable[Object]) -> Home | None:
+def _read_home(obj: Object, live: Mapping[str, Volume], mounting: _Mounting) -> Home | None:
     """Return the home that a claim is, whatever made its volume; None if it is none."""
     metadata, spec = obj["metadata"], obj["spec"]
     claim = read_claim(obj)
     place = claim.place if claim else _place_of(metadata)
     if place is None:
         return None
+    volume = live.get(place.volume) if claim else None
     return Home(
         place=place,
         claim=claim,
-        volume=live.get(place.volume) if claim else None,
-        pods=_mounting(pods, metadata["namespace"], metadata["name"]),
+        volume=volume,
+        pods=[*mounting.inside(place.profile, metadata["name"]), *mounting.elsewhere(volume)],
         capacity=str(spec["resources"]["requests"]["storage"]),
         storage_class=str(spec.get("storageClassName") or ""),
     )
@@ -144,16 +153,37 @@ def _place_of(metadata: Mapping[str, Any]) -> Place | None:
     return place if person and ours and metadata["name"] == place.claim else None
 
 
-def _of_volume(volume: Volume) -> Home:
-    return Home(volume.place, None, volume, (), volume.capacity, volume.storage_class)
+def _of_volume(volume: Volume, mounting: _Mounting) -> Home:
+    pods = mounting.elsewhere(volume)
+    return Home(volume.place, None, volume, pods, volume.capacity, volume.storage_class)
 
 
-def _mounting(pods: Iterable[Object], namespace: str, claim: str) -> list[str]:
-    return sorted(
-        pod["metadata"]["name"]
-        for pod in pods
-        if pod["metadata"]["namespace"] == namespace and is_mounted(pod, claim)
-    )
+class _Mounting:
+    """Which pods have a home mounted, in its profile and in others."""
+
+    def __init__(self, pods: Sequence[Object], volumes: Sequence[Object]) -> None:
+        self._pods = pods
+        self._made = [it for it in map(read_made, volumes) if it]
+        on_nfs = (it for it in volumes if "nfs" in it["spec"])
+        self._servers = {it["metadata"]["name"]: it["spec"]["nfs"]["server"] for it in on_nfs}
+
+    def inside(self, namespace: str, claim: str) -> list[str]:
+        """Return the names of the pods that mount a claim of their namespace."""
+        return sorted(
+            pod["metadata"]["name"]
+            for pod in self._pods
+            if pod["metadata"]["namespace"] == namespace and is_mounted(pod, claim)
+        )
+
+    def elsewhere(self, volume: Volume | None) -> list[str]:
+        """Return the pods that mount the directory of a volume by a claim of another profile."""
+        if volume is None:
+            return []
+        claims = claims_of(self._servers[volume.name], volume.path, self._made)
+        found = {
+            f"{profile}/{pod}" for profile, claim in claims for pod in self.inside(profile, claim)
+        }
+        return sorted(found)
 
 
 def make_table(homes: Sequence[Home]) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from kfspawner.cli.home_listing import Home, find_homes
 from kfspawner.errors import HomeError, InputError
 from kfspawner.homes.ledger import Request, Volume, read_volume
 from kfspawner.homes.place import Place
-from kfspawner.labels import REQUEST_ANNOTATION, TROUBLE_ANNOTATION
+from kfspawner.labels import HEIR_ANNOTATION, REQUEST_ANNOTATION, TROUBLE_ANNOTATION
 from kfspawner.profiles.api import Api
 
 # How often the provisioner's answer is looked for, and for how many seconds.
@@ -78,6 +79,13 @@ async def restore(api: Api, place: Place, stamp: str) -> str:
     """
     doing = f"giving back {place}"
     homes = await find_homes(api, place.profile)
+    archive_ = _choose(doing, homes, place, stamp)
+    await _ask(api, doing, archive_, Request.RESTORE)
+    return archive_.archived_as
+
+
+def _choose(doing: str, homes: Sequence[Home], place: Place, stamp: str) -> Volume:
+    """Return the archive of a place that is meant; InputError if there is none, or one of more."""
     stamps = _stamps(homes, place)
     if stamp not in ("", *stamps) or not stamps:
         raise InputError(
@@ -92,10 +100,55 @@ async def restore(api: Api, place: Place, stamp: str) -> str:
             f"choose one with --from: {', '.join(stamps)}",
         )
     chosen = stamp or stamps[0]
-    for volume in _archives(homes):
-        if volume.place == place and volume.archived_as == chosen:
-            await _ask(api, doing, volume, Request.RESTORE)
-    return chosen
+    return next(it for it in _archives(homes) if it.place == place and it.archived_as == chosen)
+
+
+async def hand_over(api: Api, place: Place, stamp: str, heir: Place) -> str:
+    """Have archived files given to somebody else, and return the stamp that they had.
+
+    Parameters
+    ----------
+    api, place, stamp
+        As of `restore`.
+    heir
+        Whose home they become.
+
+    Raises
+    ------
+    InputError
+        If that cannot be: nothing was touched.
+    HomeError
+        If the provisioner does not do it; its words.
+    """
+    doing = f"giving {place} to {heir.person!r:.80}"
+    _check_heir(doing, place, heir)
+    if await api.get("Profile", heir.profile) is None:
+        raise InputError(
+            doing,
+            f"there is no profile {heir.profile}",
+            f"a profile of one's own is made at the first sign-in: let {heir.person!r:.80} sign in",
+        )
+    there = [it for it in await find_homes(api, heir.profile) if it.place == heir]
+    if any(not it.is_archive for it in there):
+        raise InputError(
+            doing,
+            f"there is {heir} already",
+            "neither was touched; put that away with "
+            f"`kfspawner homes archive {heir.profile} {shlex.quote(heir.person)}`",
+        )
+    archive_ = _choose(doing, await find_homes(api, place.profile), place, stamp)
+    said = {HEIR_ANNOTATION: f"{heir.profile}/{heir.person}"}
+    await _ask(api, doing, archive_, Request.HAND_OVER, said)
+    return await restore(api, heir, archive_.archived_as)
+
+
+def _check_heir(doing: str, place: Place, heir: Place) -> None:
+    if place.is_folder:
+        raise InputError(doing, "a folder is its profile's", "name the person whose home it was")
+    if not heir.person or heir.directory == place.directory:
+        raise InputError(
+            doing, "that is no other person", "give the new name as JupyterHub has it, after --to"
+        )
 
 
 async def purge(api: Api, archives: Sequence[Home]) -> None:
@@ -122,9 +175,11 @@ def older_than(homes: Sequence[Home], age: timedelta) -> list[Home]:
     ]
 
 
-async def _ask(api: Api, doing: str, asked: Volume, request: Request) -> None:
+async def _ask(
+    api: Api, doing: str, asked: Volume, request: Request, more: Mapping[str, str] | None = None
+) -> None:
     """Ask for something about a volume, and return when it is done: then it is gone."""
-    annotations = {REQUEST_ANNOTATION: request.value, TROUBLE_ANNOTATION: None}
+    annotations = {REQUEST_ANNOTATION: request.value, TROUBLE_ANNOTATION: None, **(more or {})}
     await api.patch("PersistentVolume", asked.name, {"metadata": {"annotations": annotations}})
     deadline = time.monotonic() + _PATIENCE
     trouble = ""

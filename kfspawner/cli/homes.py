@@ -10,10 +10,11 @@ import click
 from kfspawner.cli.adoption import adopt, carry_on, find_candidates, find_unfinished
 from kfspawner.cli.connection import on_cluster
 from kfspawner.cli.home_listing import Home, describe, find_homes, make_table, show_size
-from kfspawner.cli.home_requests import archive, older_than, purge, restore
+from kfspawner.cli.home_requests import archive, hand_over, older_than, purge, restore
 from kfspawner.cli.provisioner import AgeType
 from kfspawner.errors import Error, InputError
 from kfspawner.homes.place import Place
+from kfspawner.names import namespace_name
 from kfspawner.profiles.api import Api
 
 _output = click.option(
@@ -78,9 +79,20 @@ def archive_(profile: str, person: str) -> None:
 @click.argument("profile")
 @_person
 @click.option("--from", "stamp", default="", help="Which archive, where there are several.")
-def restore_(profile: str, person: str, stamp: str) -> None:
-    """Give archived files back to PERSON in PROFILE, at their next start there."""
+@click.option("--to", "heir", default=None, help="Give them to this person instead.")
+def restore_(profile: str, person: str, stamp: str, heir: str | None) -> None:
+    """Give archived files back to PERSON in PROFILE, at their next start there.
+
+    With --to, they become the home of somebody else, such as of PERSON under a new
+    name: in the same profile, or from PERSON's own to theirs.
+    """
     place = Place(profile, person)
+    if heir is not None:
+        own = profile == namespace_name(person)
+        target = Place(namespace_name(heir) if own else profile, heir)
+        found = on_cluster(lambda api: hand_over(api, place, stamp, target))
+        click.echo(f"Gave {place}, archived as {found}, to {heir!r:.80} in {target.profile}.")
+        return
     found = on_cluster(lambda api: restore(api, place, stamp))
     click.echo(f"Gave back {place}, archived as {found}.")
 

@@ -15,8 +15,9 @@ import click
 
 from kfspawner.homes.export import Export
 from kfspawner.homes.mounter import Mounter
-from kfspawner.homes.provisioner import Provisioner, Settings
+from kfspawner.homes.provisioner import Provisioner
 from kfspawner.homes.service import Service
+from kfspawner.homes.steps import Settings
 from kfspawner.homes.volume import Server
 from kfspawner.profiles.api import Api
 

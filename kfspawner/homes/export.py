@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,12 +17,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kfspawner.errors import ExportUnreachable, HomeError
+from kfspawner.homes.tree import (
+    DIRECTORY,
+    Owner,
+    give_tree,
+    given_to,
+    is_empty,
+    open_directory,
+    remove_tree,
+    walk,
+)
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Whoever passes through sees no names: they are other people's.
 _PASSAGE = 0o711
-# Levels of directories that are looked at below one.
-_DEPTH = 100
 # What a client says of a server that does not answer.
 _NO_ANSWER = frozenset(
     {
@@ -99,14 +105,14 @@ class Export:
                 os.close(parent)
 
     def _own(self, doing: str, parent: int, name: str, ownership: Ownership) -> None:
-        made = _open(parent, name)
+        made = open_directory(parent, name)
         try:
             found = os.fstat(made)
             wanted = (ownership.uid, ownership.gid)
             own = wanted == (os.geteuid(), os.getegid())
-            if (found.st_uid, found.st_gid) == wanted and not (own and _is_empty(made)):
+            if (found.st_uid, found.st_gid) == wanted and not (own and is_empty(made)):
                 return
-            if found.st_uid != os.geteuid() or not _is_empty(made):
+            if found.st_uid != os.geteuid() or not is_empty(made):
                 raise HomeError(
                     doing,
                     f"{self._name} has a directory of that name that belongs to "
@@ -118,6 +124,20 @@ class Export:
             os.fchown(made, *wanted)
         finally:
             os.close(made)
+
+    def give(self, directory: str, before: Owner, after: Owner) -> None:
+        """Give a directory and all in it that is `before`'s to `after`; what others have stays.
+
+        Nobody is to work in it meanwhile: what they made last would stay theirs.
+        """
+        with self._mapped(f"giving {directory} to {after[0]}:{after[1]}"):
+            top = self._open_directory(directory)
+            try:
+                give_tree(top, before, after)
+                found = os.fstat(top)
+                os.fchown(top, *given_to(found, before, after))
+            finally:
+                os.close(top)
 
     def has(self, directory: str) -> bool:
         """Say whether there is such a directory."""
@@ -179,7 +199,7 @@ class Export:
             except FileNotFoundError:
                 return
             try:
-                _remove_tree(parent, directory.rpartition("/")[2])
+                remove_tree(parent, directory.rpartition("/")[2])
             finally:
                 os.close(parent)
 
@@ -190,7 +210,7 @@ class Export:
         """
         used, changed = 0, 0.0
         with self._mapped(f"measuring {directory}"):
-            for found in _walk(self._open_directory(directory)):
+            for found in walk(self._open_directory(directory)):
                 used += 0 if stat.S_ISDIR(found.st_mode) else found.st_blocks * 512
                 changed = max(changed, found.st_mtime)
         return Usage(used, datetime.fromtimestamp(int(changed), UTC))
@@ -200,13 +220,13 @@ class Export:
 
     def _open_directory(self, directory: str, *, create: bool = False) -> int:
         """Return a descriptor of a directory below the root, made by us where `create` says so."""
-        here = os.open(self._root, _DIRECTORY)
+        here = os.open(self._root, DIRECTORY)
         for name in filter(None, directory.split("/")):
             try:
                 if create:
                     with suppress(FileExistsError):
                         os.mkdir(name, _PASSAGE, dir_fd=here)
-                there = _open(here, name)
+                there = open_directory(here, name)
             finally:
                 os.close(here)
             here = there
@@ -249,90 +269,3 @@ class Export:
                 "nothing was touched; move it away",
             )
         return HomeError(doing, f"{self._name}: {said}", "show this to the administrator")
-
-
-def _open(parent: int, name: str) -> int:
-    """Return a descriptor of a directory in `parent`, and not of where a symlink leads."""
-    return os.open(name, _DIRECTORY, dir_fd=parent)
-
-
-def _walk(top: int) -> Iterator[os.stat_result]:
-    """Yield what is known of a directory and of all that is in it; close it.
-
-    Somebody may change it meanwhile: what is gone is left out.
-    """
-    levels: list[tuple[int, list[str]]] = []
-
-    def enter(opened: int) -> os.stat_result:
-        names: list[str] = []
-        # It is closed in the end, whatever it says now.
-        levels.append((opened, names))
-        names += _names(opened)
-        return os.fstat(opened)
-
-    try:
-        yield enter(top)
-        while levels:
-            here, names = levels[-1]
-            if not names:
-                os.close(levels.pop()[0])
-                continue
-            name = names.pop()
-            with suppress(FileNotFoundError, NotADirectoryError):
-                found = os.stat(name, dir_fd=here, follow_symlinks=False)
-                if stat.S_ISDIR(found.st_mode) and len(levels) < _DEPTH:
-                    found = enter(_open(here, name))
-                yield found
-    finally:
-        for opened, _ in levels:
-            os.close(opened)
-
-
-def _remove_tree(parent: int, name: str) -> None:
-    """Delete a directory with all that is in it; who else does that may be quicker.
-
-    What is deeper than a few levels is first moved up to the top: a tree may be
-    deeper than a process can have directories open.
-    """
-    with suppress(FileNotFoundError):
-        while True:
-            top = _open(parent, name)
-            try:
-                while inside := _names(top):
-                    for inner in inside:
-                        _remove_inside(top, top, inner, 1)
-            finally:
-                os.close(top)
-            try:
-                return os.rmdir(name, dir_fd=parent)
-            except OSError as error:
-                # Another has moved something up just now.
-                if error.errno != errno.ENOTEMPTY:
-                    raise
-
-
-def _remove_inside(top: int, here: int, name: str, depth: int) -> None:
-    with suppress(FileNotFoundError):
-        if not stat.S_ISDIR(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
-            os.unlink(name, dir_fd=here)
-            return
-        if depth >= _DEPTH:
-            os.rename(name, f".{secrets.token_hex(8)}", src_dir_fd=here, dst_dir_fd=top)
-            return
-        opened = _open(here, name)
-        try:
-            for inner in _names(opened):
-                _remove_inside(top, opened, inner, depth + 1)
-        finally:
-            os.close(opened)
-        os.rmdir(name, dir_fd=here)
-
-
-def _names(opened: int) -> list[str]:
-    with os.scandir(opened) as inside:
-        return [it.name for it in inside]
-
-
-def _is_empty(opened: int) -> bool:
-    with os.scandir(opened) as inside:
-        return next(inside, None) is None

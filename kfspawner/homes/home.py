@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from kfspawner.errors import ClusterDenied, ClusterError, ObjectExists, ObjectMissing
-from kfspawner.homes.ledger import Request
+from kfspawner.homes.ledger import Request, read_claim
 from kfspawner.homes.mounts import Mount
 from kfspawner.homes.place import Place
 from kfspawner.homes.source import HomeSource
@@ -29,6 +30,8 @@ from kfspawner.profiles.profile import Manifest
 # For how many seconds a new claim may wait for its volume, and how often one looks.
 _BOUND_SECONDS = 25.0
 _BOUND_RETRY = 0.1
+# How often to read a claim anew that somebody else writes meanwhile.
+_TRIES = 5
 # Claims that are looked for at once.
 _AT_ONCE = 16
 
@@ -92,7 +95,39 @@ async def ensure_home(api: Api, claim: Manifest, source: HomeSource) -> None:
             found = await api.get(*key)
     _check_owner(found or {}, metadata)
     if source.is_ours:
+        if found:
+            found = await _have_owned(api, found, metadata["annotations"][OWNER_IDS_ANNOTATION])
         await _wait_bound(api, key, found, _where(source))
+
+
+async def _have_owned(api: Api, found: Object, wanted: str) -> Object:
+    """Have a home that is another uid's given to the one that is wanted, and return its claim.
+
+    Raises
+    ------
+    ClusterError
+        If that cannot be asked for.
+    """
+    key = ("PersistentVolumeClaim", found["metadata"]["name"], found["metadata"]["namespace"])
+    for last in range(_TRIES):
+        known = read_claim(found)
+        if known is None or known.place is None or known.place.is_folder:
+            return found
+        if "{}:{}".format(*known.ids) == wanted or known.request not in ("", Request.OWN):
+            return found
+        metadata = {
+            # With its version: what somebody else asks for meanwhile is not undone.
+            "resourceVersion": found["metadata"]["resourceVersion"],
+            "annotations": {OWNER_IDS_ANNOTATION: wanted, REQUEST_ANNOTATION: Request.OWN.value},
+        }
+        try:
+            change = partial(api.patch, key[0], key[1], {"metadata": metadata}, key[2])
+            return await patiently(change)
+        except ObjectExists:
+            if last == _TRIES - 1:
+                raise
+        found = await api.get(*key) or found
+    return found
 
 
 async def find_home(api: Api, claim: Manifest) -> None:
@@ -190,10 +225,13 @@ async def _wait_bound(
             why = "there is none"
         elif "deletionTimestamp" in found["metadata"] or not is_it(found):
             why = "an earlier one is being taken away, and perhaps archived"
-        elif found.get("status", {}).get("phase") == "Bound":
-            return
         else:
-            why = (found["metadata"].get("annotations") or {}).get(TROUBLE_ANNOTATION, "")
+            annotations = found["metadata"].get("annotations") or {}
+            why = annotations.get(TROUBLE_ANNOTATION, "")
+            if annotations.get(REQUEST_ANNOTATION) == Request.OWN:
+                why = why or "its files are still being given to another uid"
+            elif found.get("status", {}).get("phase") == "Bound":
+                return
         if time.monotonic() > deadline:
             _, name, namespace = key
             raise ClusterError(

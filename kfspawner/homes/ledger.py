@@ -14,6 +14,7 @@ from kfspawner.labels import (
     ARCHIVED_AS_ANNOTATION,
     ARCHIVED_AT_ANNOTATION,
     CHANGED_ANNOTATION,
+    HEIR_ANNOTATION,
     MEASURED_ANNOTATION,
     NAMESPACE_UID_ANNOTATION,
     OWNER_IDS_ANNOTATION,
@@ -33,6 +34,7 @@ _COUNT = re.compile(r"[0-9]{1,18}")
 _IDS = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
 # The notebook images' user and group.
 _DEFAULT_IDS = (1000, 100)
+_PROFILE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -42,6 +44,10 @@ class Request(StrEnum):
     ARCHIVE = "archive"
     RESTORE = "restore"
     PURGE = "purge"
+    # The archive is to be somebody else's.
+    HAND_OVER = "hand-over"
+    # The claim's owner is another than the volume's.
+    OWN = "own"
 
 
 class Content(StrEnum):
@@ -111,6 +117,8 @@ class Volume:
     archived_as, archived_at
         The stamp under which its files are archived, or are about to be, and when
         that was; empty for those that are in use.
+    heir
+        Whose an archive is to be, where that is asked for.
     restored_from
         The stamp of the archive that is given back in it, while that is under way and
         afterwards; empty for a home that never was archived.
@@ -135,6 +143,7 @@ class Volume:
     archived_as: str
     archived_at: datetime | None
     restored_from: str = ""
+    heir: Place | None = None
     used: int | None = None
     changed: datetime | None = None
     measured: datetime | None = None
@@ -226,12 +235,18 @@ def read_volume(obj: Mapping[str, Any]) -> Volume | None:
         request=annotations.get(REQUEST_ANNOTATION, ""),
         trouble=annotations.get(TROUBLE_ANNOTATION, ""),
         archived_as=stamp,
+        heir=_read_heir(annotations.get(HEIR_ANNOTATION, "")),
         restored_from=annotations.get(RESTORED_FROM_ANNOTATION, ""),
         archived_at=_read_moment(annotations.get(ARCHIVED_AT_ANNOTATION)),
         used=int(used) if used and _COUNT.fullmatch(used) else None,
         changed=_read_moment(annotations.get(CHANGED_ANNOTATION)),
         measured=_read_moment(annotations.get(MEASURED_ANNOTATION)),
     )
+
+
+def _read_heir(text: str) -> Place | None:
+    profile, _, person = text.partition("/")
+    return Place(profile, person) if person and _PROFILE.fullmatch(profile) else None
 
 
 def is_ended(pod: Mapping[str, Any]) -> bool:

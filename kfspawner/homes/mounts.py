@@ -9,7 +9,7 @@ Nothing that holds files is made or deleted: a folder has a claim in its own pro
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -81,8 +81,13 @@ class Mount:
 def read_mounts(profile: Mapping[str, Any]) -> dict[str, Mount]:
     """Return what is written on a Profile, by claim; what cannot be read counts as nothing."""
     annotations = profile["metadata"].get("annotations") or {}
+    return read_written(annotations.get(MOUNTS_ANNOTATION) or "")
+
+
+def read_written(text: str) -> dict[str, Mount]:
+    """Return what the annotation of a Profile says, by claim; what cannot be read is nothing."""
     try:
-        said = json.loads(annotations.get(MOUNTS_ANNOTATION) or "{}")
+        said = json.loads(text or "{}")
     except (ValueError, RecursionError):
         return {}
     if not isinstance(said, Mapping):
@@ -211,7 +216,7 @@ def source_of(mount: Mount, server: Server) -> tuple[str, str, bool]:
     """Return what the volume of a mount mounts, where `server` is the provisioner's own."""
     if mount.server:
         return mount.server, mount.path, mount.read_only
-    return server.address, f"{server.path.rstrip('/')}/{mount.path}", mount.read_only
+    return server.address, server.path_of(mount.path), mount.read_only
 
 
 def by_mount(
@@ -249,6 +254,12 @@ def by_mount(
             namespace=namespaces.get(profile),
         )
     return standings
+
+
+def claims_of(server: str, path: str, made: Iterable[Made]) -> set[tuple[str, str]]:
+    """Return the claims that mount a directory besides its own: their profiles and names."""
+    found = (it for it in made if it.source is not None and it.source[:2] == (server, path))
+    return {(it.profile, it.claim) for it in found}
 
 
 def make_mount_volume(profile: str, mount: Mount, server: Server) -> Manifest:

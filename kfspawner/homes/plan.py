@@ -19,17 +19,20 @@ class Step(StrEnum):
 
     # The directory is made, then its volume.
     PROVISION = "provision"
+    # All files are given to the person whom the claim says.
+    OWN = "own"
     # The volume that is there is given to the claim that is there now.
     REBIND = "rebind"
     # The volume bears where its files go from now on.
     MARK = "mark"
-    # The claim has its volume, and goes on saying that it has trouble.
+    # The claim has its volume, and goes on saying that it has trouble, or asks for it.
     CLEAR = "clear"
     # The claim is deleted; the cluster keeps it until no pod uses it.
     UNCLAIM = "unclaim"
     # The directory moves, its volume is made there, the old one goes.
     ARCHIVE = "archive"
     RESTORE = "restore"
+    HAND_OVER = "hand over"
     PURGE = "purge"
     # What was asked for cannot be done.
     REFUSE = "refuse"
@@ -98,14 +101,18 @@ def is_profiles(namespace: Namespace | None) -> bool:
 def _serve(claim: Claim, volume: Volume | None) -> Step | None:
     if volume is None:
         return Step.PROVISION
+    if volume.ids != claim.ids and not volume.place.is_folder:
+        return Step.OWN
     if volume.claim != (claim.namespace, claim.name, claim.uid):
         return Step.REBIND
-    return Step.CLEAR if claim.trouble else None
+    return Step.CLEAR if claim.trouble or claim.request == Request.OWN else None
 
 
 def _answer(standing: Standing, archive: Volume) -> Step:
     if archive.request == Request.PURGE:
         return Step.PURGE
+    if archive.request == Request.HAND_OVER and archive.heir:
+        return Step.HAND_OVER
     free = standing.volume is None and standing.claim is None and is_profiles(standing.namespace)
     return Step.RESTORE if free and archive.request == Request.RESTORE else Step.REFUSE
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from kfspawner.errors import (
     ClusterError,
@@ -18,16 +15,15 @@ from kfspawner.errors import (
     ObjectExists,
     ObjectMissing,
 )
-from kfspawner.homes.export import Export, Ownership
-from kfspawner.homes.ledger import Claim, Volume, holds, is_ended, read_volume
+from kfspawner.homes.archives import OF_ARCHIVES, Archives
+from kfspawner.homes.export import Ownership
+from kfspawner.homes.ledger import Claim, Request, Volume, holds, is_ended, is_mounted, read_volume
 from kfspawner.homes.place import FOLDERS, Place
-from kfspawner.homes.plan import Standing, Step, is_profiles
+from kfspawner.homes.plan import Standing, Step
 from kfspawner.homes.volume import (
-    Server,
     make_archive_mark,
-    make_archive_volume,
+    make_owner_note,
     make_rebinding,
-    make_restored_volume,
     make_volume,
 )
 from kfspawner.labels import (
@@ -39,58 +35,15 @@ from kfspawner.labels import (
     USER_ANNOTATION,
     USERNAME_ANNOTATION,
 )
-from kfspawner.profiles.api import Api
-
-T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 _HOME_MODE = 0o700
 # Its group may write in it, and what is made there is the group's.
 _FOLDER_MODE = 0o2770
-# The export answers sooner, or its mount says that it does not. A walk through
-# all files of a home has no such limit.
-_EXPORT_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What the provisioner may do, and where.
-
-    Attributes
-    ----------
-    server
-        The export, as nodes mount it.
-    retention
-        How old an archive must be before anybody can have it deleted; None for
-        never.
-    """
-
-    server: Server
-    retention: timedelta | None = None
-
-
-class Provisioner:
-    """Does what is to be done about a place.
-
-    Parameters
-    ----------
-    api, export, settings
-        The cluster, the export as this process has it mounted, and what may be done.
-    now
-        The time.
-    """
-
-    def __init__(
-        self,
-        api: Api,
-        export: Export,
-        settings: Settings,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._api = api
-        self._export = export
-        self._settings = settings
-        self._now = now
+class Provisioner(Archives):
+    """Does what is to be done about a place."""
 
     async def take(self, step: Step, standing: Standing) -> None:
         """Take one step; what keeps it from that is written where people look.
@@ -104,12 +57,12 @@ class Provisioner:
             await self._take(step, standing)
         except Error as error:
             archive = standing.asked
-            if archive and step in (Step.RESTORE, Step.PURGE, Step.REFUSE):
+            if archive and step in OF_ARCHIVES:
                 await self._say("PersistentVolume", archive, str(error), keep=_may_pass(error))
                 if _may_pass(error):
                     raise
                 return
-            if standing.volume and step != Step.REBIND:
+            if standing.volume and step not in (Step.OWN, Step.REBIND):
                 await self._say("PersistentVolume", standing.volume, str(error), keep=True)
             elif standing.claim:
                 await self._say("PersistentVolumeClaim", standing.claim, str(error), keep=True)
@@ -121,6 +74,8 @@ class Provisioner:
         match step:
             case Step.PROVISION if claim and claim.place:
                 await self._provision(claim, claim.place, namespace_uid)
+            case Step.OWN if claim and volume:
+                await self._own(volume, claim)
             case Step.REBIND if claim and volume:
                 await self._rebind(volume, claim, namespace_uid)
             case Step.MARK if volume:
@@ -129,17 +84,13 @@ class Provisioner:
                 with suppress(ObjectExists, ObjectMissing):
                     await self._api.patch("PersistentVolume", volume.name, mark)
             case Step.CLEAR if claim:
-                await self._forget_trouble(claim)
+                await self._clear(claim)
             case Step.UNCLAIM if claim:
                 await self._unclaim(claim)
             case Step.ARCHIVE if volume:
                 await self._archive(volume)
-            case Step.RESTORE if archive:
-                await self._restore(archive, namespace_uid, begun=standing.is_restoring)
-            case Step.PURGE if archive:
-                await self._purge(archive)
-            case Step.REFUSE if archive:
-                raise _refusal(archive, standing)
+            case _ if archive:
+                await self._answer(step, archive, standing)
 
     async def _check_namespace(self, claim: Claim, uid: str) -> None:
         """Refuse to go on with a namespace that is another by now: what is there is not its."""
@@ -202,6 +153,13 @@ class Provisioner:
                     f"volume {volume.name} is bound to claim {name} in {namespace}",
                     "no file was touched; delete one of the two claims",
                 )
+        await self._check_there(doing, volume)
+        with suppress(ObjectExists):
+            patch = make_rebinding(volume, claim, namespace_uid)
+            await self._api.patch("PersistentVolume", volume.name, patch)
+        await self._forget_trouble(claim)
+
+    async def _check_there(self, doing: str, volume: Volume) -> None:
         if not await self._on_export(self._export.has, volume.place.directory):
             raise HomeError(
                 doing,
@@ -209,10 +167,34 @@ class Provisioner:
                 f"{self._settings.server} is not",
                 "see whether it is the right export; delete the volume to begin with an empty home",
             )
-        with suppress(ObjectExists):
-            patch = make_rebinding(volume, claim, namespace_uid)
-            await self._api.patch("PersistentVolume", volume.name, patch)
-        await self._forget_trouble(claim)
+
+    async def _own(self, volume: Volume, claim: Claim) -> None:
+        """Give all files to the person whom the claim says; the volume says it when it is done."""
+        doing = f"giving the files of {volume.place} to uid {claim.ids[0]}"
+        await self._check_there(doing, volume)
+        pods, _ = await self._api.list("Pod", claim.namespace)
+        names = sorted(it["metadata"]["name"] for it in pods if is_mounted(it, claim.name))
+        names += await self._mounted_elsewhere(volume.place)
+        if names:
+            raise HomeError(
+                doing,
+                f"they are uid {volume.ids[0]}'s, and pods use them: {', '.join(names)}",
+                "stop them, or wait until they end, and start anew",
+            )
+        give, ids = self._export.give, (volume.ids, claim.ids)
+        await self._on_export(give, volume.place.directory, *ids, seconds=None)
+        # Where somebody else was quicker, the watch tells what stands there now.
+        with suppress(ObjectExists, ObjectMissing):
+            note = make_owner_note(volume, claim.ids)
+            await self._api.patch("PersistentVolume", volume.name, note)
+        _LOG.info("gave %s to uid %s, from %s", volume.place, claim.ids[0], volume.ids[0])
+
+    async def _clear(self, claim: Claim) -> None:
+        """Take off a claim what it asked for and has, and the trouble that it had."""
+        off: dict[str, None] = {TROUBLE_ANNOTATION: None}
+        if claim.request == Request.OWN:
+            off[REQUEST_ANNOTATION] = None
+        await self._annotate("PersistentVolumeClaim", claim, off)
 
     async def _unclaim(self, claim: Claim) -> None:
         pods, _ = await self._api.list("Pod", claim.namespace)
@@ -229,6 +211,8 @@ class Provisioner:
                 f"pods of others use it: {', '.join(names)}",
                 "stop them first; nothing was touched",
             )
+        if claim.place:
+            await self._check_elsewhere(claim.place)
         if not claim.ending:
             await self._delete("PersistentVolumeClaim", claim.name, claim.uid, claim.namespace)
         # The cluster keeps a claim for pods that ended, too: those of runs stay for their logs.
@@ -243,57 +227,6 @@ class Provisioner:
                 "stop them, or wait until they end",
             )
 
-    async def _archive(self, volume: Volume) -> None:
-        archived = volume.archived
-        await self._on_export(self._export.move, volume.place.directory, archived.directory)
-        with suppress(ObjectExists):
-            await self._api.create(make_archive_volume(volume, self._settings.server))
-        await self._delete("PersistentVolume", volume.name, volume.uid)
-        _LOG.info("archived %s as %s", volume.place, archived.directory)
-
-    async def _restore(self, archive: Volume, namespace_uid: str, *, begun: bool) -> None:
-        """Give files back: their volume is there first, and says from where they come.
-
-        So nobody who comes meanwhile is given an empty home in their place.
-        """
-        place, archived = archive.place, archive.archived
-        if not begun:
-            if await self._on_export(self._export.has, place.directory):
-                raise HomeError(
-                    f"giving back {place}, archived {archive.archived_as}",
-                    f"there is a directory {place.directory} on {self._settings.server} already",
-                    "neither was touched; look at it, and move it away",
-                )
-            restored = make_restored_volume(archive, namespace_uid, self._settings.server)
-            try:
-                await self._api.create(restored)
-            except ObjectExists:
-                # Another's that is going, or this one, made by who was quicker: the
-                # watch tells which.
-                return
-        await self._on_export(self._export.move, archived.directory, place.directory)
-        await self._delete("PersistentVolume", archive.name, archive.uid)
-        _LOG.info("gave back %s, archived as %s", archive.place, archived.directory)
-
-    async def _purge(self, archive: Volume) -> None:
-        doing = f"deleting {archive.place}, archived {archive.archived_as}"
-        retention, since = self._settings.retention, archive.archived_at
-        if retention is None or since is None:
-            raise HomeError(
-                doing,
-                "nothing is ever deleted here",
-                "set KFSPAWNER_RETENTION of the provisioner, such as 30d",
-            )
-        if since + retention > self._now():
-            raise HomeError(
-                doing,
-                f"it is kept until {since + retention:%Y-%m-%d %H:%M} UTC",
-                "wait, or set KFSPAWNER_RETENTION of the provisioner to less",
-            )
-        await self._on_export(self._export.remove, archive.directory, seconds=None)
-        await self._delete("PersistentVolume", archive.name, archive.uid)
-        _LOG.info("deleted %s, for good", archive.directory)
-
     async def measure(self, volume: Volume) -> None:
         """Look at what is in a volume, and write that on it."""
         usage = await self._on_export(self._export.measure, volume.directory, seconds=None)
@@ -304,69 +237,10 @@ class Provisioner:
         }
         await self._annotate("PersistentVolume", volume, annotations)
 
-    async def _delete(self, kind: str, name: str, uid: str, namespace: str = "") -> None:
-        """Delete an object; where there is another of its name by now, it is gone already."""
-        with suppress(ObjectExists):
-            await self._api.delete(kind, name, namespace, uid=uid)
-
-    async def _on_export(
-        self, work: Callable[..., T], *given: Any, seconds: float | None = _EXPORT_SECONDS
-    ) -> T:
-        """Return what `work` does in a thread of its own: the export may keep it waiting."""
-        try:
-            async with asyncio.timeout(seconds):
-                return await asyncio.to_thread(work, *given)
-        except TimeoutError as error:
-            raise ExportUnreachable(
-                f"working on {given[0]}",
-                f"the NFS server of {self._settings.server} did not answer in {seconds:.0f} s",
-                "see whether it runs and can be reached from the cluster's nodes",
-            ) from error
-
-    async def _say(self, kind: str, about: Claim | Volume, said: str, *, keep: bool) -> None:
-        """Write on an object what is the matter; unless `keep`, what was asked for is off."""
-        annotations: dict[str, str | None] = {TROUBLE_ANNOTATION: said}
-        if not keep:
-            annotations[REQUEST_ANNOTATION] = None
-        elif about.trouble == said:
-            return
-        await self._annotate(kind, about, annotations)
-
-    async def _forget_trouble(self, claim: Claim) -> None:
-        if claim.trouble:
-            await self._annotate("PersistentVolumeClaim", claim, {TROUBLE_ANNOTATION: None})
-
-    async def _annotate(
-        self, kind: str, about: Claim | Volume, annotations: Mapping[str, str | None]
-    ) -> None:
-        """Write on an object, unless it is gone, or another of its name by now."""
-        namespace = about.namespace if isinstance(about, Claim) else ""
-        patch = {"metadata": {"uid": about.uid, "annotations": dict(annotations)}}
-        try:
-            await self._api.patch(kind, about.name, patch, namespace)
-        except ClusterError as error:
-            # What is to be told matters more than that it could not be written.
-            _LOG.info("%s", error)
-
 
 def _may_pass(error: Error) -> bool:
     """Say whether waiting may help: the cluster or the export did not answer."""
     return not isinstance(error, HomeError) or isinstance(error, ExportUnreachable)
-
-
-def _refusal(archive: Volume, standing: Standing) -> HomeError:
-    doing = f"giving back {archive.place}, archived {archive.archived_as}"
-    if archive.request not in ("restore", "purge"):
-        return HomeError(doing, f"{archive.request!r:.40} is no request", "see `kfspawner homes`")
-    if not is_profiles(standing.namespace):
-        return HomeError(
-            doing, f"there is no profile {archive.place.profile}", "make it first, and ask again"
-        )
-    return HomeError(
-        doing,
-        "there are files in its place now",
-        "neither was touched; archive those first with `kfspawner homes archive`",
-    )
 
 
 def _person_of(pod: Mapping[str, Any]) -> str:

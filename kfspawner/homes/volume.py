@@ -49,6 +49,10 @@ class Server:
     path: str
     mount_options: tuple[str, ...] = ()
 
+    def path_of(self, directory: str) -> str:
+        """Return the path on the server of a directory below the export."""
+        return f"{self.path.rstrip('/')}/{directory}"
+
     def __str__(self) -> str:
         """Return what messages call it."""
         return f"{self.address}:{self.path}"
@@ -168,7 +172,7 @@ def _make(  # noqa: PLR0913 - it writes one object, and this is all that differs
         "storageClassName": STORAGE_CLASS,
         "volumeMode": "Filesystem",
         "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **claim},
-        "nfs": {"server": server.address, "path": f"{server.path.rstrip('/')}/{directory}"},
+        "nfs": {"server": server.address, "path": server.path_of(directory)},
     }
     if server.mount_options:
         spec["mountOptions"] = list(server.mount_options)
@@ -189,6 +193,16 @@ def make_archive_mark(volume: Volume, moment: datetime) -> Object:
                 ARCHIVED_AS_ANNOTATION: make_stamp(moment),
                 ARCHIVED_AT_ANNOTATION: moment.isoformat(),
             },
+        }
+    }
+
+
+def make_owner_note(volume: Volume, ids: tuple[int, int]) -> Object:
+    """Return the patch that says whose the files of `volume` are by now."""
+    return {
+        "metadata": {
+            "resourceVersion": volume.version,
+            "annotations": {OWNER_IDS_ANNOTATION: f"{ids[0]}:{ids[1]}"},
         }
     }
 

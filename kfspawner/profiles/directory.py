@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,10 +17,13 @@ from kfspawner.errors import (
     ObjectMissing,
     ProfileRefused,
 )
+from kfspawner.labels import MOUNTS_ANNOTATION, PERSON_UID_ANNOTATION
+from kfspawner.names import namespace_name
 from kfspawner.profiles.api import Api, Object
 from kfspawner.profiles.live import LiveObjects
 from kfspawner.profiles.members import read_member, role_of
 from kfspawner.profiles.profile import (
+    Owner,
     Profile,
     Role,
     is_ready,
@@ -31,6 +34,7 @@ from kfspawner.profiles.profile import (
     why_not_ready,
 )
 from kfspawner.profiles.resources import Selection
+from kfspawner.profiles.uids import UidRange, pick_uid, read_uid
 
 # Who the API server says wrote a personal Profile.
 MANAGER = "kfspawner-hub"
@@ -55,12 +59,17 @@ class Standing:
         Why they cannot, in one clause; empty if they can.
     final
         Whether waiting does not help.
+    uid, mounts
+        What it says of its owner's uid, where it is a person's own, and of what is
+        mounted there; empty for nothing.
     """
 
     profile: Profile | None
     ready: bool
     why: str = ""
     final: bool = False
+    uid: str = ""
+    mounts: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,7 @@ class Directory:
         self._tasks: list[asyncio.Task[None]] = []
         self._locks: dict[str, asyncio.Lock] = {}
         self._settled: dict[str, Profile] = {}
+        self._giving = asyncio.Lock()
 
     # What there is.
 
@@ -137,6 +147,15 @@ class Directory:
                 f"the Kubernetes API did not answer in {seconds:g} s",
                 "try again in a minute; if it lasts, tell the administrator",
             ) from error
+
+    @property
+    def news(self) -> tuple[asyncio.Event, asyncio.Event]:
+        """Of which one is set at the next change, and never again: ask anew after it."""
+        return self._profiles.news, self._members.news
+
+    def standings(self) -> dict[str, Standing]:
+        """Return how every Profile stands, by name."""
+        return dict(self._profiles.found.get("", {}))
 
     def get(self, name: str) -> Standing | None:
         """Return how the Profile called `name` stands, or None if there is none."""
@@ -203,6 +222,45 @@ class Directory:
                 await self._keep_to_template(standing, wanted)
         return wanted.name
 
+    async def ensure_uid(self, user: str, uids: UidRange) -> int:
+        """Return the uid that a person has in every profile, and nobody else has in any.
+
+        It stands on their own Profile, and stays whatever becomes of `uids`.
+
+        Raises
+        ------
+        ClusterError
+            If they have no Profile of their own, or if what stands there cannot be.
+        InputError
+            If all uids are given.
+        """
+        name = namespace_name(user)
+        # One at a time: what was given a moment ago is taken.
+        async with self._giving:
+            known = self.standings().items()
+            others = {uid: it for it, other in known if it != name and (uid := read_uid(other.uid))}
+            standing = self.get(name)
+            if standing is None or not standing.uid:
+                standing = await self._give_uid(name, user, pick_uid(uids, user, others))
+            return _check_uid(name, standing, user, others)
+
+    async def _give_uid(self, name: str, user: str, uid: int) -> Standing:
+        """Write a uid on a person's own Profile, unless one stands there already."""
+        # The watch may be a moment behind.
+        found = await self._api.get("Profile", name)
+        if found is None:
+            raise ObjectMissing(f"giving {user!r:.80} a uid", f"there is no {name}", _TELL_ADMIN)
+        standing = read_standing(found)
+        if standing.uid or not _is_of(standing, user):
+            return standing
+        metadata = {
+            "resourceVersion": found["metadata"]["resourceVersion"],
+            "annotations": {PERSON_UID_ANNOTATION: str(uid)},
+        }
+        written = await self._api.patch("Profile", name, {"metadata": metadata})
+        self._profiles.put(written)
+        return read_standing(written)
+
     async def _keep_to_template(self, standing: Standing, wanted: Profile) -> None:
         known = standing.profile
         if known is None or known.deleting or self._settled.get(wanted.name) == wanted:
@@ -253,6 +311,14 @@ class Directory:
 
 def read_standing(it: Object) -> Standing:
     """Return how a Profile object stands."""
+    annotations = it["metadata"].get("annotations") or {}
+    uid, mounts = (
+        str(annotations.get(it, "")) for it in (PERSON_UID_ANNOTATION, MOUNTS_ANNOTATION)
+    )
+    return replace(_read_standing(it), uid=uid, mounts=mounts)
+
+
+def _read_standing(it: Object) -> Standing:
     try:
         profile = read_profile(it)
     except ProfileRefused as refused:
@@ -277,6 +343,28 @@ def _check_owner(standing: Standing, wanted: Profile) -> None:
             "there is one of that name which belongs to somebody else",
             f"nothing in it was touched; {_TELL_ADMIN}, who can rename one of the two",
         )
+
+
+def _is_of(standing: Standing, user: str) -> bool:
+    return standing.profile is not None and standing.profile.owner == Owner("User", user)
+
+
+def _check_uid(name: str, standing: Standing, user: str, others: Mapping[int, str]) -> int:
+    """Return the uid that stands on the Profile `name`, if it is that person's and no other's."""
+    uid, said = read_uid(standing.uid), f"its {PERSON_UID_ANNOTATION} {standing.uid!r:.40}"
+    if not _is_of(standing, user):
+        why = "it is somebody else's, and so is the uid that it says"
+    elif uid is None:
+        why = f"{said} is no uid"
+    elif uid in others:
+        why = f"{said} is that of {others[uid]} too"
+    else:
+        return uid
+    raise ClusterDenied(
+        f"reading the uid of {user!r:.80} from Profile {name}",
+        why,
+        "tell the administrator to correct that annotation, or to remove it",
+    )
 
 
 def _template_of(profile: Profile) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from kfspawner.errors import ClusterError, Error, InputError, OptionRefused
 from kfspawner.names import home_claim_name, namespace_name
 from kfspawner.profiles.directory import Choice
 from kfspawner.profiles.manifests import CA_CONFIG_MAP
+from kfspawner.profiles.uids import read_uid_range
 from kfspawner.servers.capacityview import CapacityView, shared_capacity
 from kfspawner.servers.defaults import HOME, make_directory_container
 from kfspawner.servers.fitting import Placement
@@ -193,6 +194,8 @@ class Choosing(Pods):
                 "nothing says where the images of its runs go",
                 "ask the administrator to set c.KfSpawner.registry_prefix",
             )
+        if uids := read_uid_range(self.own_uid):
+            self.uid = await self._directory.ensure_uid(self.user.name, uids)
         self._place_in(options.profile)
         self._options = options
         overrides = make_overrides(self.offered[options.image_profile], options)

@@ -11,6 +11,7 @@ from kfspawner.errors import InputError
 from kfspawner.homes.datasets import read_datasets
 from kfspawner.homes.source import HomeSource, read_home_source
 from kfspawner.profiles.profile import make_personal, read_declared
+from kfspawner.profiles.uids import read_uid_range
 from kfspawner.servers.defaults import Defaults
 from kfspawner.servers.images import ImageProfile, read_image_profiles
 
@@ -185,6 +186,26 @@ class Settings(Defaults):
         """,
     )
 
+    own_uid = Dict(
+        config=True,
+        help="""
+        Give each person a uid of their own, the same in all of their profiles and runs.
+
+        Then file modes keep what one member of a profile has in its folder from the
+        others, where its owner wants that. A dict that says which there are to give::
+
+            {"first": 20000, "last": 999999999}
+
+        Nobody gets one that another has. It is written on a person's own Profile, as
+        annotation `kfspawner.io/person-uid`, and stays theirs; write it there yourself
+        to choose it. Homes that belong to another uid are given to the person at their
+        next start, with all files that were that uid's. Let the range be large: who comes
+        back under a name gets the same again, unless another has it by then.
+
+        Default: empty, and all are 1000, as in the images. Used in place of `uid`.
+        """,
+    )
+
     datasets = Dict(
         config=True,
         help="""
@@ -243,6 +264,14 @@ class Settings(Defaults):
     def _check_home(self, proposal: Any) -> dict[str, Any]:
         try:
             read_home_source(proposal.value)
+        except InputError as error:
+            raise TraitError(str(error)) from error
+        return dict(proposal.value)
+
+    @validate("own_uid")
+    def _check_own_uid(self, proposal: Any) -> dict[str, Any]:
+        try:
+            read_uid_range(proposal.value)
         except InputError as error:
             raise TraitError(str(error)) from error
         return dict(proposal.value)

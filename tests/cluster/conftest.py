@@ -25,6 +25,7 @@ _OF_THE_NODE = [
     "test_nfs_mount.py",
     "test_node.py",
     "test_node_walls.py",
+    "test_own_uids.py",
 ]
 collect_ignore = _OF_THE_NODE if os.environ.get("CONTEXT") else []
 

@@ -17,8 +17,9 @@ from kfspawner.homes.home import make_home_claim
 from kfspawner.homes.ledger import STORAGE_CLASS, Request, read_claim, read_namespace, read_volume
 from kfspawner.homes.place import Place
 from kfspawner.homes.plan import Standing, Step, by_place, next_step
-from kfspawner.homes.provisioner import Provisioner, Settings
+from kfspawner.homes.provisioner import Provisioner
 from kfspawner.homes.source import read_home_source
+from kfspawner.homes.steps import Settings
 from kfspawner.homes.volume import Server
 from kfspawner.labels import REQUEST_ANNOTATION
 from kfspawner.profiles.api import Object
@@ -34,7 +35,7 @@ SOURCE = read_home_source({"server": "nfs.test", "path": "/homes", "folder_capac
 IDS = (os.geteuid(), os.getegid())
 NOW = datetime(2026, 11, 24, 10, 15, tzinfo=UTC)
 
-_EXPORT_WRITES = ("mkdir", "fchmod", "fchown", "rename", "unlink", "rmdir")
+_EXPORT_WRITES = ("mkdir", "fchmod", "fchown", "chown", "rename", "unlink", "rmdir")
 _API_WRITES = ("create", "patch", "delete")
 
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 
 import kfspawner.cli.provisioner
 from kfspawner.cli import main
-from kfspawner.homes.provisioner import Settings
 from kfspawner.homes.service import Service
+from kfspawner.homes.steps import Settings
 from kfspawner.homes.volume import Server
 from kfspawner.profiles.api import Api
 from tests.fakes.api import FakeApi

@@ -69,6 +69,10 @@ def wanted(request: str) -> Volume:
     return replace(ARCHIVE, request=request)
 
 
+def heired() -> Volume:
+    return replace(wanted("hand-over"), heir=Place("vision", "zoe"))
+
+
 def ending(it: Claim) -> Claim:
     return replace(it, ending=True)
 
@@ -90,6 +94,18 @@ TABLE: dict[str, Row] = {
     "given back, no claim yet": (None, RESTORED, (), SPACE, None),
     "beside an archive": (BOUND, LIVE, (ARCHIVE,), SPACE, None),
     "after an archive": (PENDING, None, (ARCHIVE,), SPACE, Step.PROVISION),
+    # Its person has another uid by now.
+    "another's": (replace(BOUND, ids=(2000, 100)), LIVE, (), SPACE, Step.OWN),
+    "another's, claim anew": (replace(NEXT, ids=(2000, 100)), LIVE, (), SPACE, Step.OWN),
+    "another's, asked to archive": (
+        asked(replace(BOUND, ids=(2000, 100))),
+        LIVE,
+        (),
+        SPACE,
+        Step.MARK,
+    ),
+    "another's, nothing made": (asked(PENDING, "own"), None, (), SPACE, Step.PROVISION),
+    "theirs again": (asked(BOUND, "own"), LIVE, (), SPACE, Step.CLEAR),
     # It is put away, because somebody asks for it.
     "asked": (asked(BOUND), LIVE, (), SPACE, Step.MARK),
     "asked of the volume": (BOUND, replace(LIVE, request="archive"), (), SPACE, Step.MARK),
@@ -150,6 +166,10 @@ TABLE: dict[str, Row] = {
     "purge": (None, None, (wanted("purge"),), SPACE, Step.PURGE),
     "purge, in use": (BOUND, LIVE, (wanted("purge"),), SPACE, Step.PURGE),
     "purge, profile gone": (None, None, (wanted("purge"),), None, Step.PURGE),
+    "hand over": (None, None, (heired(),), SPACE, Step.HAND_OVER),
+    "hand over, in use": (BOUND, LIVE, (heired(),), SPACE, Step.HAND_OVER),
+    "hand over, profile gone": (None, None, (heired(),), None, Step.HAND_OVER),
+    "hand over to nobody": (None, None, (wanted("hand-over"),), SPACE, Step.REFUSE),
     "archive an archive": (None, None, (wanted("archive"),), SPACE, Step.REFUSE),
     "nonsense": (None, None, (wanted("eat"),), SPACE, Step.REFUSE),
 }
