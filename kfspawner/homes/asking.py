@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from kfspawner.errors import ObjectExists, ObjectMissing
@@ -58,14 +58,40 @@ async def ask_for_mounts(
     ClusterError
         If it cannot be written.
     """
+    replaced = (person,) if others else (person, "")
+
+    def change(written: Mapping[str, Mount]) -> dict[str, Mount]:
+        kept = {claim: it for claim, it in written.items() if it.person not in replaced}
+        return {**kept, **wanted}
+
+    await _rewrite(api, profile, change)
+
+
+async def take_off(api: Api, profile: str, mounts: Mapping[str, Mount]) -> None:
+    """Have some mounts written on a Profile no more; those that are others by now stay.
+
+    Raises
+    ------
+    ClusterError
+        If it cannot be written.
+    """
+
+    def change(written: Mapping[str, Mount]) -> dict[str, Mount]:
+        return {claim: it for claim, it in written.items() if mounts.get(claim) != it}
+
+    with suppress(ObjectMissing):
+        await _rewrite(api, profile, change)
+
+
+async def _rewrite(
+    api: Api, profile: str, change: Callable[[Mapping[str, Mount]], dict[str, Mount]]
+) -> None:
     for last in range(_TRIES):
         obj = await api.get("Profile", profile)
         if obj is None:
             raise ObjectMissing(f"preparing profile {profile}", "there is none any more", "go back")
         written = read_mounts(obj)
-        replaced = (person,) if others else (person, "")
-        kept = {claim: it for claim, it in written.items() if it.person not in replaced}
-        mounts = {**kept, **wanted}
+        mounts = change(written)
         if mounts == written:
             return
         metadata = {

@@ -91,6 +91,7 @@ class Choosing(Pods):
     async def _prepare(self, profile: object, seconds: float) -> None:
         """Know the profiles, and have the person's own made; only if it is `profile` it must be."""
         await self._directory.ready(seconds)
+        self._follow_removals()
         try:
             await self._directory.ensure_personal(self.user.name, self.personal_profile)
         except ClusterError as error:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from jupyterhub import orm
+
 from kfspawner.errors import (
     ClusterBusy,
     ClusterDenied,
@@ -32,6 +34,7 @@ from kfspawner.profiles.resources import Selection
 from kfspawner.servers.files import Files, Mounted
 from kfspawner.servers.over_quota import explain
 from kfspawner.servers.removal import is_of, is_removed, stop_all
+from kfspawner.servers.revocation import Revocation, follow_removals
 from kfspawner.servers.watch import Watching
 
 
@@ -107,8 +110,28 @@ class Pods(Watching):
         await self._ensure_mounts()
         return True
 
+    def _follow_removals(self) -> None:
+        """From now on, take off profiles what people may not have mounted there any more."""
+        if self.home_source.is_ours:
+            follow_removals(self._make_revocation)
+
+    def _make_revocation(self) -> Revocation:
+        db = self.user.db
+
+        def people() -> dict[str, list[str]]:
+            found: dict[str, list[str]] = {}
+            asked = db.query(orm.User.name, orm.Group.name).outerjoin(orm.User.groups)
+            for person, group in asked:
+                found.setdefault(person, []).extend([group] if group else [])
+            return found
+
+        return Revocation(
+            self._cluster, self._directory, people, self.log, stops=self.stop_on_removal
+        )
+
     async def _ensure_mounts(self) -> None:
         """Have the provisioner make what the server mounts besides, and wait for it."""
+        self._follow_removals()
         folders = [it for it in self._mounted if it.folder_of]
         there = await asyncio.gather(*(self._has_folder(it.folder_of) for it in folders))
         for folder, is_there in zip(folders, there, strict=True):
@@ -208,6 +231,7 @@ class Pods(Watching):
         Where `stop_on_removal` says so, the server of somebody who may start
         nothing in its profile any more does not.
         """
+        self._follow_removals()
         try:
             if await self._is_anothers() or self._is_anew():
                 return 1

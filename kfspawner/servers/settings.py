@@ -101,7 +101,8 @@ class Settings(Defaults):
         Stop what people run in a profile once they may no longer start anything there.
 
         Their servers and the pods of their runs in that profile are deleted, at
-        the next look at one of the servers: within `poll_interval` seconds. Files
+        the next look at one of the servers: within `poll_interval` seconds. So are
+        those in their own profile that have the other one's folder mounted. Files
         stay.
 
         Default: False. They can start nothing more in either case, but what runs

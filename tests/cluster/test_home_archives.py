@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 from deploy.person import Person
-from kfspawner.labels import ARCHIVED_AT_ANNOTATION
+from kfspawner.homes.mounts import Mount, write_mounts
+from kfspawner.labels import ARCHIVED_AT_ANNOTATION, MOUNTS_ANNOTATION
 from kfspawner.names import home_claim_name, namespace_name
 from tests.cluster.claims import bound, claim, run_with, volume_of
 from tests.cluster.cluster import Cluster, Object, directory_of, until
@@ -55,6 +56,67 @@ def test_a_deleted_person_leaves_an_archive_and_comes_back_to_it(
         again.stop()
     # What was begun anew is not lost either.
     assert [it["archived"] for it in archives(person.name, profile)] != [archive["archived"]]
+
+
+def test_a_renamed_person_gets_their_files_under_the_new_name(
+    hub: Hub, people: People, cluster: Cluster
+) -> None:
+    person = people.new()
+    old, new = person.name, f"{person.name}-renamed"
+    person.spawn({"image_profile": "cpu"})
+    person.write("thesis.txt", "three years")
+    person.stop()
+    until(lambda: not cluster.pods(namespace_name(old)), "the server's pod is gone")
+    hub.call("PATCH", f"users/{old}", json={"name": new}).raise_for_status()
+    try:
+        with Person(hub.url, new) as renamed:
+            renamed.sign_in(hub.password)
+            renamed.spawn({"image_profile": "cpu"})
+            assert "thesis.txt" not in renamed.listing()
+            renamed.stop()
+            until(lambda: not cluster.pods(namespace_name(new)), "the server's pod is gone")
+
+            assert kfspawner("homes", "archive", namespace_name(old), old).status == 0
+            give = ("homes", "restore", namespace_name(old), old, "--to", new)
+            refused = kfspawner(*give)
+            assert (refused.status, "already; neither was touched" in refused.text) == (1, True)
+            assert kfspawner("homes", "archive", namespace_name(new), new).status == 0
+            given = kfspawner(*give)
+            assert given.status == 0, given.text
+
+            renamed.spawn({"image_profile": "cpu"})
+            assert renamed.read("thesis.txt") == "three years"
+    finally:
+        hub.forget(new)
+
+
+def test_a_home_that_another_profiles_pod_has_mounted_stays(
+    profiles: Profiles, cluster: Cluster
+) -> None:
+    name, other = profiles.new("somebody"), profiles.new("somebody")
+    claim(cluster, name, home_claim_name("ann"), "1000:100", "ann")
+    file = directory_of(volume_of(cluster, "ann", name)) / "kept.txt"
+    file.write_text("kept")
+    mount = Mount("shared-home-ann", f"{name}/ann", read_only=False, person="ann")
+    annotations = {MOUNTS_ANNOTATION: write_mounts({mount.claim: mount})}
+    cluster.patch_profile(other, {"metadata": {"annotations": annotations}})
+    run_with(
+        cluster,
+        other,
+        "elsewhere",
+        cluster.images()["hub"],
+        "cat /home/kept.txt; sleep 300",
+        {"/home": mount.claim},
+    )
+    until(lambda: cluster.log(other, "elsewhere") == "kept", "the pod has it")
+
+    refused = kfspawner("homes", "archive", name, "ann")
+
+    assert refused.status == 1
+    assert f"pods have it mounted: {other}/elsewhere" in refused.text
+    assert file.read_text() == "kept"
+    cluster.delete_pod(other, "elsewhere")
+    assert kfspawner("homes", "archive", name, "ann").status == 0
 
 
 def archives(person: str, profile: str) -> list[Object]:

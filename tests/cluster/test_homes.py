@@ -157,14 +157,15 @@ def test_another_profiles_files_are_out_of_reach_of_any_pod(
     with pytest.raises(Exception, match="violates PodSecurity"):
         run_with(cluster, elsewhere, "inline", image, read, {"/files": inline})
     run_with(cluster, elsewhere, "claimed", image, read, {"/files": claimed})
-    pod = until(lambda: _unschedulable(cluster, elsewhere, "claimed"), "it finds no such claim")
+    pod = until(lambda: unschedulable(cluster, elsewhere, "claimed"), "it finds no such claim")
     assert f'persistentvolumeclaim "{home_claim_name(first.name)}" not found' in pod
     # The control: in the profile, the same pod reads them.
     run_with(cluster, name, "claimed", image, read, {"/files": claimed})
     assert cluster.last_words(name, "claimed") == "of the first"
 
 
-def _unschedulable(cluster: Cluster, namespace: str, name: str) -> str:
+def unschedulable(cluster: Cluster, namespace: str, name: str) -> str:
+    """Return why a pod finds no place; empty while it has one."""
     conditions = cluster.pod(namespace, name).get("status", {}).get("conditions", [])
     return next((it.get("message", "") for it in conditions if it["status"] == "False"), "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,10 @@ from kfspawner.names import namespace_name
 from tests.cluster.claims import bound, run_with
 from tests.cluster.cluster import EXPORTED, Cluster, until
 from tests.cluster.conftest import People, Profiles
-from tests.cluster.test_homes import shell
+from tests.cluster.people import Hub
+from tests.cluster.settings import configured
+from tests.cluster.test_homes import shell, unschedulable
+from tests.cluster.test_members import is_offered
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +75,17 @@ def test_who_is_no_member_any_more_has_no_folder_at_the_next_start(
     cluster.patch_profile(
         names["edit"], {"metadata": {"annotations": {"kfspawner.io/members": None}}}
     )
+    claim = f"folder-{names['edit']}"
+    until(lambda: _is_going(cluster, own, claim), "no new pod may have it", 30)
+    # What runs has it until it ends, and the other folder as before.
+    assert "mine.txt" in shell(person, f"ls /home/jovyan/shared/{names['edit']}")
+    run_with(cluster, own, "late", cluster.images()["hub"], "ls /folder", {"/folder": claim})
+    until(lambda: "is being deleted" in unschedulable(cluster, own, "late"), "it finds none")
+    cluster.delete_pod(own, "late")
+    assert not _is_going(cluster, own, f"folder-{names['view']}")
     person.stop()
     for pod in ("looks", "edits"):
         cluster.delete_pod(own, pod)
-    page = "/hub/spawn"
-    until(
-        lambda: names["edit"] not in person.send("GET", page, "looking").text, "it is not offered"
-    )
 
     person.spawn({"image_profile": "cpu"})
 
@@ -85,9 +93,31 @@ def test_who_is_no_member_any_more_has_no_folder_at_the_next_start(
     mounted = shell(person, "cat /proc/mounts")
     assert f"/shared/{names['view']} " in mounted
     assert f"/shared/{names['edit']} " not in mounted
-    until(lambda: not _has_claim(cluster, own, f"folder-{names['edit']}"), "its claim is gone")
+    until(lambda: not _has_claim(cluster, own, claim), "its claim is gone")
     # What is in it is its profile's, and stays.
     assert (EXPORTED / names["edit"] / "_shared" / "mine.txt").exists()
+
+
+def test_what_has_the_folder_mounted_is_stopped_where_that_is_wanted(
+    people: People, profiles: Profiles, cluster: Cluster, hub: Hub
+) -> None:
+    person = people.new()
+    name = profiles.new("somebody", {"kfspawner.io/members": json.dumps({person.name: "edit"})})
+    own = namespace_name(person.name)
+    with configured(cluster, hub, "c.KfSpawner.stop_on_removal = True"):
+        until(partial(is_offered, person, name), "the person is a member")
+        person.spawn({"image_profile": "cpu"})
+        cell = """%%kf run --name stays --cpu 100m --memory 128Mi --detach
+import time
+time.sleep(600)
+"""
+        with person.kernel() as kernel:
+            assert not kernel.execute(cell).error
+        until(lambda: len(cluster.pods(own)) == 2, "server and run are there")
+        cluster.patch_profile(name, {"metadata": {"annotations": {"kfspawner.io/members": None}}})
+
+        until(lambda: not cluster.pods(own), "neither is there", 90)
+        until(lambda: not _has_claim(cluster, own, f"folder-{name}"), "nor is the claim")
 
 
 def test_a_dataset_is_read_and_not_written(profiles: Profiles, cluster: Cluster) -> None:
@@ -109,6 +139,11 @@ def test_a_dataset_is_read_and_not_written(profiles: Profiles, cluster: Cluster)
     said = cluster.last_words(name, "reads")
     assert said.startswith("1,2,3")
     assert "Read-only file system" in said
+
+
+def _is_going(cluster: Cluster, namespace: str, name: str) -> bool:
+    found = cluster.core.list_namespaced_persistent_volume_claim(namespace).items
+    return all(it.metadata.deletion_timestamp for it in found if it.metadata.name == name)
 
 
 def _has_claim(cluster: Cluster, namespace: str, name: str) -> bool:

@@ -62,6 +62,8 @@ class FakeHub:
         self.directory = Directory(self.api)
         monkeypatch.setattr(Pods, "_cluster", self.api)
         monkeypatch.setattr(Pods, "_directory", self.directory)
+        # Tests of it have their own.
+        monkeypatch.setattr(Pods, "_follow_removals", lambda _: None)
         monkeypatch.setattr(KfSpawner, "_refused", {})
         self.capacity = CapacityView(self.api, logging.getLogger("hub"))
         monkeypatch.setattr(KfSpawner, "_capacity", self.capacity)
