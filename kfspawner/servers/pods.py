@@ -299,6 +299,12 @@ class Pods(Watching):
         """
         if self.name or not self.delete_pvc or not self.home_source.is_ours:
             return
+        running = sorted(it.name for it in self.user.spawners.values() if it.active)
+        if running:
+            # JupyterHub goes on to refuse the deletion, but has come here before.
+            names = ", ".join(running)
+            self.log.warning("Not archiving the homes of %s: %s runs", self.user.name, names)
+            return
         await self._directory.ready()
         homes = [Place(profile.name, self.user.name) for profile in self._directory.profiles()]
         profiles = [home.profile for home in homes]

@@ -119,6 +119,24 @@ def test_a_home_that_another_profiles_pod_has_mounted_stays(
     assert kfspawner("homes", "archive", name, "ann").status == 0
 
 
+def test_whoever_had_only_named_servers_leaves_an_archive_too(
+    hub: Hub, people: People, cluster: Cluster
+) -> None:
+    person = people.new()
+    profile = namespace_name(person.name)
+    named = person.named("second")
+    named.spawn({"image_profile": "cpu"})
+    refused = hub.call("DELETE", f"users/{person.name}")
+    assert refused.status_code >= 400
+    assert archives(person.name, profile) == []
+    named.stop()
+    until(lambda: not cluster.pods(profile), "the server's pod is gone")
+
+    hub.call("DELETE", f"users/{person.name}").raise_for_status()
+
+    until(lambda: archives(person.name, profile), "the home is archived")
+
+
 def archives(person: str, profile: str) -> list[Object]:
     """Return what `kfspawner homes` tells of a person's archives."""
     said = kfspawner("homes", "list", profile, "-o", "json")

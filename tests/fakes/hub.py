@@ -115,6 +115,7 @@ class FakeHub:
                 url=f"/user/{name}/",
                 escaped_name=name,
                 groups=groups,
+                spawners={},
                 db=SimpleNamespace(commit=lambda: None),
             ),
             hub=SimpleNamespace(public_host="", base_url="/hub/", api_url="http://hub/hub/api"),

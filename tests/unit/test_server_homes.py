@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -194,6 +195,23 @@ async def test_a_home_that_is_not_to_be_archived_stays(
     await spawner.delete_forever()
 
     assert nfs_hub.api.writes() == []
+
+
+async def test_whoever_has_a_named_server_that_runs_is_not_deleted_and_keeps_their_home(
+    nfs_hub: FakeHub,
+) -> None:
+    spawner = nfs_hub.make_spawner("bob", home=NFS)
+    await load(spawner)
+    await make_claims(spawner)
+    nfs_hub.api.calls.clear()
+    spawner.user.spawners |= {"": spawner, "gpu": SimpleNamespace(name="gpu", active=True)}
+
+    await spawner.delete_forever()
+    assert nfs_hub.api.writes() == []
+
+    spawner.user.spawners["gpu"].active = False
+    await spawner.delete_forever()
+    assert (CLAIM, "kf-bob", "home-bob") in nfs_hub.api.called("patch")
 
 
 async def test_a_home_that_may_be_left_is_an_error_and_the_others_are_archived(
