@@ -72,10 +72,11 @@ def make_home_claim(source: HomeSource, place: Place, ids: tuple[int, int]) -> M
     }
 
 
-async def ensure_home(api: Api, claim: Manifest, source: HomeSource) -> None:
-    """Make sure that `claim` stands; one that stands is left as it is.
+async def ensure_home(api: Api, claim: Manifest, source: HomeSource) -> bool:
+    """Make sure that `claim` stands, and return whether there was none.
 
-    Where our provisioner makes its volume, it has one afterwards.
+    Where our provisioner makes its volume, it has one afterwards, whose files are the
+    wanted owner's. A claim that stands is left as it is in all else.
 
     Raises
     ------
@@ -88,6 +89,7 @@ async def ensure_home(api: Api, claim: Manifest, source: HomeSource) -> None:
     metadata = claim["metadata"]
     key = ("PersistentVolumeClaim", metadata["name"], metadata["namespace"])
     found = await patiently(lambda: api.get(*key))
+    made = found is None
     if found is None:
         try:
             found = await patiently(lambda: api.create(claim))
@@ -98,6 +100,7 @@ async def ensure_home(api: Api, claim: Manifest, source: HomeSource) -> None:
         if found:
             found = await _have_owned(api, found, metadata["annotations"][OWNER_IDS_ANNOTATION])
         await _wait_bound(api, key, found, _where(source))
+    return made
 
 
 async def _have_owned(api: Api, found: Object, wanted: str) -> Object:

@@ -26,6 +26,7 @@ from kfspawner.homes.home import (
     wait_for_mount,
 )
 from kfspawner.homes.place import Place
+from kfspawner.labels import USER_ANNOTATION
 from kfspawner.profiles.api import mapped
 from kfspawner.profiles.directory import Directory, shared_directory
 from kfspawner.profiles.patience import patiently
@@ -47,6 +48,8 @@ class Pods(Watching):
 
     # What it mounts besides a home, once its profile is chosen.
     _mounted: Sequence[Mounted] = ()
+    # What there is to say of a home that this start has made.
+    _begun = ""
     # The uid of the pod that was made for the server; empty while it is not known.
     _pod_uid = ""
 
@@ -104,7 +107,10 @@ class Pods(Watching):
             if source.claim:
                 await find_home(self._cluster, pvc)
             else:
-                await asyncio.gather(*(ensure_home(self._cluster, it, source) for it in claims))
+                made = await asyncio.gather(
+                    *(ensure_home(self._cluster, it, source) for it in claims)
+                )
+                self._begun = _say_begun(pvc) if made[0] else ""
         except ClusterDenied as error:
             raise await self._explained(error) from error
         await self._ensure_mounts()
@@ -353,6 +359,14 @@ class Pods(Watching):
         """Forget the last server."""
         super().clear_state()
         self._pod_uid = ""
+
+
+def _say_begun(claim: Manifest) -> str:
+    metadata = claim["metadata"]
+    return (
+        f"Made a home for {metadata['annotations'].get(USER_ANNOTATION)!r:.80} in profile "
+        f"{metadata['namespace']}: there was none under this name"
+    )
 
 
 def _is_over_quota(error: ClusterDenied) -> bool:

@@ -208,7 +208,16 @@ class Starting(Choosing):
 
     async def progress(self) -> AsyncGenerator[Step, None]:
         """Yield KubeSpawner's progress, and what the pod waits for, as one can act on it."""
-        async with aclosing(interleave(self._events_told(), self._waits_for)) as steps:
+        begun = ""
+
+        def look() -> str:
+            nonlocal begun
+            if self._begun != begun:
+                begun = self._begun
+                return begun
+            return self._waits_for()
+
+        async with aclosing(interleave(self._events_told(), look)) as steps:
             async for step in steps:
                 yield step
 

@@ -145,6 +145,18 @@ async def test_a_claim_that_is_there_has_a_directory_for_each_person(nfs_hub: Fa
     assert not nfs_hub.api.called("create")
 
 
+async def test_who_begins_without_files_is_told(nfs_hub: FakeHub) -> None:
+    spawner = nfs_hub.make_spawner("bob", home=NFS)
+    await load(spawner)
+    await make_claims(spawner)
+
+    said = "Made a home for 'bob' in profile kf-bob: there was none under this name"
+    assert spawner._begun == said
+    await load(spawner)
+    await make_claims(spawner)
+    assert spawner._begun == ""
+
+
 async def test_nothing_of_a_claim_leaks_into_the_next_start(nfs_hub: FakeHub) -> None:
     spawner = nfs_hub.make_spawner("bob", home={"claim": "team-files"})
 
