@@ -21,6 +21,7 @@ from kfspawner.cli.declared import SOMEBODY, Declared
 from kfspawner.errors import Error, InputError
 from kfspawner.profiles.directory import Choice, Directory, Standing
 from kfspawner.profiles.profile import Manifest, Profile, Role, make_personal
+from kfspawner.profiles.uids import UidRange
 from kfspawner.servers.images import ImageProfile, Range
 from kfspawner.servers.spawner import KfSpawner
 
@@ -179,6 +180,10 @@ class _OneChoice(Directory):
         """Return the name that a person's own profile has."""
         return make_personal(user, template).name
 
+    async def ensure_uid(self, user: str, uids: UidRange) -> int:  # noqa: ARG002
+        """Return a uid that they might have."""
+        return uids.first
+
     def is_alone(self, name: str, user: str) -> bool:  # noqa: ARG002
         """Nobody else is there."""
         return True
@@ -190,7 +195,7 @@ class _OneChoice(Directory):
 
 def _on(base: type[KfSpawner], directory: Directory) -> type[KfSpawner]:
     """Return `base`, and called so in messages, as it is where `directory` is all there is."""
-    seen = {"_directory": property(lambda _: directory)}
+    seen = {"_directory": property(lambda _: directory), "_follow_removals": lambda _: None}
     found: type[KfSpawner] = type(base.__name__, (base,), seen)
     return found
 

@@ -32,6 +32,18 @@ def test_a_config_in_order(config: Path) -> None:
     assert result.stdout.splitlines()[-1] == f"12 looked at in {config}, nothing wrong."
 
 
+def test_a_config_with_homes_on_nfs_and_uids_is_in_order(config: Path) -> None:
+    lines = (
+        'c.KfSpawner.home = {"server": "nfs.test", "path": "/homes", "folder_capacity": "1Gi"}',
+        'c.KfSpawner.own_uid = {"first": 20000, "last": 30000}',
+    )
+
+    result = check(config, more="\n".join(lines))
+
+    assert result.exit_code == 0, result.stdout
+    assert result.stdout.splitlines()[-1] == f"12 looked at in {config}, nothing wrong."
+
+
 MISTAKES = {
     "no image profile": (
         'c.KfSpawner.profiles["nlp"]["image_profiles"] = ["cpu", "tpu"]',
