@@ -85,6 +85,10 @@ c.KfSpawner.image_profiles = {
     },
 }
 
+# An existing `c.KubeSpawner.profile_list` goes on working as `c.KfSpawner.profile_list`,
+# beside these or in their place; images that people type may be limited:
+#   c.KfSpawner.allowed_registries = ["quay.io/team", "docker.io"]
+
 for path in sorted(Path(__file__).with_name("jupyterhub_config.d").glob("*.py")):
     # In this file's own namespace, so that they can change what stands above.
     exec(compile(path.read_bytes(), path, "exec"))  # noqa: S102

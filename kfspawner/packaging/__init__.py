@@ -7,10 +7,10 @@ Kubernetes, and nothing here needs a container engine.
 
 from kfspawner.packaging.image import append, package
 from kfspawner.packaging.layer import Layer, make_layer
-from kfspawner.packaging.reference import Reference
 from kfspawner.packaging.registry import Registry
 from kfspawner.packaging.signin import Credentials
 from kfspawner.packaging.source import RUN_DIR, Source, cell_source, script_source
+from kfspawner.reference import Reference
 
 __all__ = [
     "RUN_DIR",

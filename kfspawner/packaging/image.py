@@ -21,10 +21,10 @@ from kfspawner.packaging.manifest import (
     Descriptor,
     Manifest,
 )
-from kfspawner.packaging.reference import Reference
 from kfspawner.packaging.registry import Registry
 from kfspawner.packaging.signin import Credentials
 from kfspawner.packaging.source import RUN_DIR, Source
+from kfspawner.reference import Reference
 
 __all__ = ["Reference", "append", "make_config", "make_manifest", "package"]
 

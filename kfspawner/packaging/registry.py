@@ -20,8 +20,8 @@ from kfspawner.packaging.manifest import (
     choose_platform,
     this_platform,
 )
-from kfspawner.packaging.reference import Reference
 from kfspawner.packaging.signin import Credentials
+from kfspawner.reference import Reference
 
 # Seconds for a registry to store an upload.
 _STORING = 300.0

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
+from jupyterhub.utils import maybe_future
+from kubespawner.utils import recursive_update
 from traitlets import default
 
 from kfspawner.errors import ClusterError, Error, InputError, OptionRefused
@@ -21,7 +23,9 @@ from kfspawner.servers.fitting import Placement
 from kfspawner.servers.form import Page, render_form
 from kfspawner.servers.options import (
     Offers,
+    Options,
     ServerOptions,
+    StockProfiles,
     form_to_json,
     make_overrides,
     read_options,
@@ -29,6 +33,7 @@ from kfspawner.servers.options import (
 from kfspawner.servers.places import in_order, make_offers, make_places
 from kfspawner.servers.pods import Pods
 from kfspawner.servers.refused import StartRefused
+from kfspawner.servers.stock import make_stock_overrides, read_profile_list
 
 CA_DIRECTORY = "/etc/kfspawner/ca"
 # Attributes that a server's options add to: what is configured comes first.
@@ -64,12 +69,13 @@ class Choosing(Pods):
     user_options: dict[str, Any]
     # What was just refused, by person: the form as it was sent, or the options of a
     # start. JupyterHub shows the default server's form after a named one's was refused.
-    _refused: ClassVar[dict[str, _Form | ServerOptions]] = {}
+    _refused: ClassVar[dict[str, _Form | Options]] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._configured = {name: copy.deepcopy(getattr(self, name)) for name in _EXTENDED}
-        self._options: ServerOptions | None = None
+        # What a start has changed, as it was configured: nothing stays for the next one.
+        self._configured: dict[str, Any] = {}
+        self._options: Options | None = None
 
     # Who may do what, and where.
 
@@ -85,8 +91,15 @@ class Choosing(Pods):
     def _capacity(self) -> CapacityView:
         return shared_capacity(lambda: self._cluster, self.log)
 
-    def _offers(self) -> Offers:
-        return make_offers(self._choices(), self.offered)
+    async def _entries(self) -> StockProfiles:
+        """Return what KubeSpawner's `profile_list` offers to this person."""
+        listed = self._sorted_dict_values(self.profile_list)
+        if callable(listed):
+            listed = await maybe_future(listed(self))
+        return read_profile_list(listed or ())
+
+    async def _offers(self) -> Offers:
+        return make_offers(self._choices(), self.offered, await self._entries())
 
     async def _prepare(self, profile: object, seconds: float) -> None:
         """Know the profiles, and have the person's own made; only if it is `profile` it must be."""
@@ -118,14 +131,15 @@ class Choosing(Pods):
         """Return what a sent form stands for, as JSON values; JupyterHub stores them."""
         try:
             await self._prepare(None, _PATIENCE)
-            offers = self._offers()
+            offers = await self._offers()
             options = self._read_options(form_to_json(form, offers), offers)
+            self._make_overrides(options, offers)
         except Error as error:
             self._refused[self.user.name] = form
             raise StartRefused(error) from error
         return options.to_json()
 
-    def _read_options(self, raw: Mapping[str, Any], offers: Offers) -> ServerOptions:
+    def _read_options(self, raw: Mapping[str, Any], offers: Offers) -> Options:
         profile = raw.get("profile")
         return read_options(
             {**raw, "profile": self._personal if profile is None else profile}, offers
@@ -136,7 +150,7 @@ class Choosing(Pods):
         draft = self._draft()
         refused = None if draft else self._refused.pop(self.user.name, None)
         sent = refused if isinstance(refused, Mapping) else draft
-        chosen = refused if isinstance(refused, ServerOptions) else None
+        chosen = refused if isinstance(refused, Options) else None
         trouble = ""
         try:
             async with asyncio.timeout(2 * _PAGE_PATIENCE):
@@ -147,7 +161,8 @@ class Choosing(Pods):
             trouble = "The cluster does not answer; what is shown may be out of date."
         capacity = await self._capacity.now()
         choices = self._choices()
-        offers = make_offers(choices, self.offered)
+        entries = await self._entries()
+        offers = make_offers(choices, self.offered, entries)
         if self.user_options and chosen is None:
             try:
                 chosen = self._read_options(self.user_options, offers)
@@ -159,10 +174,11 @@ class Choosing(Pods):
             trouble or self._capacity.trouble,
             capacity,
             Placement(
-                self._configured["node_selector"] or {},
-                extend(self._configured["tolerations"], ()),
+                self._as_configured("node_selector") or {},
+                extend(self._as_configured("tolerations"), ()),
                 self.autoscaled,
             ),
+            entries,
         )
         return render_form(page, chosen, sent)
 
@@ -182,9 +198,12 @@ class Choosing(Pods):
     async def load_user_options(self) -> None:
         """Make this server what `user_options` asks for, or refuse it."""
         raw = self.user_options or {}
+        self._restore()
         await self._prepare(raw.get("profile") or self._personal, _PATIENCE)
         try:
-            options = self._read_options(raw, self._offers())
+            offers = await self._offers()
+            options = self._read_options(raw, offers)
+            overrides = self._make_overrides(options, offers)
         except OptionRefused:
             # JupyterHub has stored them as the proposal for the next start.
             self.orm_spawner.user_options = self.user_options = {}
@@ -199,13 +218,53 @@ class Choosing(Pods):
             self.uid = await self._directory.ensure_uid(self.user.name, uids)
         self._place_in(options.profile)
         self._options = options
-        overrides = make_overrides(self.offered[options.image_profile], options)
-        self.image = str(overrides["image"])
+        for it in overrides:
+            if isinstance(options, ServerOptions):
+                self._add(it)
+            else:
+                self._override(it)
         alone = self._directory.is_alone(self.namespace, self.user.name)
         self._mounted = self._files.mounted(self._choices(), alone=alone)
-        overrides |= self._make_volumes()
+        self._add(self._make_volumes())
+
+    def _make_overrides(self, options: Options, offers: Offers) -> list[Mapping[str, Any]]:
+        """Return the attributes that these options set, the last ones last."""
+        if isinstance(options, ServerOptions):
+            return [make_overrides(self.offered[options.image_profile], options)]
+        entry = offers.entries(options.profile)[options.image_profile]
+        return list(make_stock_overrides(entry, options, self.allowed_registries))
+
+    def _add(self, overrides: Mapping[str, Any]) -> None:
+        """Set attributes; those that several have a part in come after what is configured."""
         for name, value in overrides.items():
-            setattr(self, name, extend(getattr(self, name), value) if name in _EXTENDED else value)
+            before = self._keep(name)
+            setattr(self, name, extend(before, value) if name in _EXTENDED else value)
+
+    def _override(self, overrides: Mapping[str, Any]) -> None:
+        """Set attributes as KubeSpawner does for its `profile_list`: dicts are merged."""
+        for name, value in overrides.items():
+            before = self._keep(name)
+            wanted = value(self) if callable(value) else value
+            if isinstance(wanted, dict) and isinstance(before, dict):
+                # What is configured is everybody's.
+                merged = copy.deepcopy(before)
+                recursive_update(merged, wanted)
+                wanted = merged
+            setattr(self, name, wanted)
+
+    def _keep(self, name: str) -> Any:
+        """Return an attribute that is about to change, and know it again afterwards."""
+        value = getattr(self, name)
+        self._configured.setdefault(name, copy.deepcopy(value))
+        return value
+
+    def _as_configured(self, name: str) -> Any:
+        return self._configured.get(name, getattr(self, name))
+
+    def _restore(self) -> None:
+        for name, value in self._configured.items():
+            setattr(self, name, value)
+        self._configured = {}
 
     def _place_in(self, profile: str) -> None:
         self.namespace = profile
@@ -242,8 +301,7 @@ class Choosing(Pods):
     def clear_state(self) -> None:
         """Forget the last server: its options, and that its claim was seen."""
         super().clear_state()
-        for name, value in self._configured.items():
-            setattr(self, name, copy.deepcopy(value))
+        self._restore()
         # The claim is asked for at each start: it costs one request, and
         # a namespace that was made anew has none.
         self._pvc_exists = False

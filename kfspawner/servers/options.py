@@ -6,7 +6,7 @@ Both ways meet in `read_options`; the form's strings become JSON values first.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -19,6 +19,12 @@ from kfspawner.servers.amounts import (
     show_cores,
 )
 from kfspawner.servers.images import ImageProfile, Range
+from kfspawner.servers.stock import (
+    StockOptions,
+    StockProfile,
+    form_to_stock,
+    read_stock_options,
+)
 
 FIELDS = ("profile", "image_profile", "cpu", "memory", "gpu")
 _SIZES = FIELDS[2:]
@@ -29,6 +35,7 @@ INSTEAD = "instead"
 _LONGEST_INSTEAD = 1000
 
 ImageProfiles = Mapping[str, ImageProfile]
+StockProfiles = Mapping[str, StockProfile]
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,21 @@ class Offers:
         names and keys; the defaults first.
     looks
         The names of Profiles that they may only look at.
+    stock
+        The entries of KubeSpawner's `profile_list` that each Profile offers besides.
     """
 
     profiles: Mapping[str, ImageProfiles]
     looks: Collection[str] = ()
+    stock: Mapping[str, StockProfiles] = field(default_factory=dict)
 
     def image_profiles(self, profile: str = "") -> ImageProfiles:
         """Return what a Profile offers; of the first, if no name is given."""
         return self.profiles.get(profile or next(iter(self.profiles), ""), {})
+
+    def entries(self, profile: str = "") -> StockProfiles:
+        """Return the entries of `profile_list` that a Profile offers; of the first, if no name."""
+        return self.stock.get(profile or next(iter(self.profiles), ""), {})
 
 
 @dataclass(frozen=True)
@@ -87,14 +101,19 @@ class ServerOptions:
         }
 
 
-def read_options(raw: Mapping[str, object], offers: Offers) -> ServerOptions:
+Options = ServerOptions | StockOptions
+
+
+def read_options(raw: Mapping[str, object], offers: Offers) -> Options:
     """Return the server that `raw` asks for; what it leaves out takes its default.
 
     Parameters
     ----------
     raw
         JSON values by field: ``{"profile": "vision", "image_profile": "gpu", "cpu": 2,
-        "memory": "4G", "gpu": 1}``.
+        "memory": "4G", "gpu": 1}``. For an entry of `profile_list`, ``image_profile``
+        is its slug, and the rest as KubeSpawner has it. That names the entry
+        ``profile``, which is taken where no Profile is called so.
     offers
         What the person may choose.
 
@@ -103,6 +122,15 @@ def read_options(raw: Mapping[str, object], offers: Offers) -> ServerOptions:
     OptionRefused
         If a field is unknown, of the wrong type, or outside what is offered.
     """
+    raw = _from_kubespawner(raw, offers)
+    entry = _find_entry(raw, offers)
+    if entry is None:
+        return read_sizes(raw, offers)
+    return read_stock_options(raw, entry, _find_profile(raw.get("profile"), offers))
+
+
+def read_sizes(raw: Mapping[str, object], offers: Offers) -> ServerOptions:
+    """Return the server of an image profile that `raw` asks for, as `read_options` does."""
     unknown = sorted(str(name) for name in set(raw) - set(FIELDS))
     if unknown:
         raise OptionRefused(
@@ -146,6 +174,8 @@ def form_to_json(form: Mapping[str, Sequence[str]], offers: Offers) -> dict[str,
     form = _instead(form)
     keys = {key for offered in offers.profiles.values() for key in offered}
     known = {*FIELDS, *(f"{key}.{name}" for key in keys for name in _SIZES)}
+    for entries in offers.stock.values():
+        known.update(name for entry in entries.values() for name in entry.fields())
     unknown = sorted(set(form) - known - _PAGE_FIELDS)
     twice = sorted(name for name, values in form.items() if len(values) > 1)
     if unknown or twice:
@@ -155,8 +185,14 @@ def form_to_json(form: Mapping[str, Sequence[str]], offers: Offers) -> dict[str,
             "go back to the form, and send it as it is offered",
         )
     place = _text(form, "profile")
-    chosen = _text(form, "image_profile") or next(iter(offers.image_profiles(place)), "")
+    chosen = _text(form, "image_profile")
     raw: dict[str, object] = {"profile": place} if place else {}
+    if chosen:
+        raw["image_profile"] = chosen
+    entry = _find_entry(_from_kubespawner(raw, offers), offers)
+    if entry:
+        return {**raw, **form_to_stock(form, entry)}
+    chosen = chosen or next(iter(offers.image_profiles(place)), "")
     if chosen:
         raw["image_profile"] = chosen
     for name, read in _FORM_READERS.items():
@@ -188,6 +224,30 @@ def make_overrides(profile: ImageProfile, options: ServerOptions) -> dict[str, A
     }
 
 
+def _from_kubespawner(raw: Mapping[str, object], offers: Offers) -> Mapping[str, object]:
+    """Return options that name an entry of `profile_list` as KubeSpawner does, as we do."""
+    name = raw.get("profile")
+    if not isinstance(name, str) or "image_profile" in raw:
+        return raw
+    if name in offers.profiles or name in offers.looks:
+        return raw
+    if not any(name in entries for entries in offers.stock.values()):
+        return raw
+    return {"image_profile": name, **{key: it for key, it in raw.items() if key != "profile"}}
+
+
+def _find_entry(raw: Mapping[str, object], offers: Offers) -> StockProfile | None:
+    """Return the entry of `profile_list` that is asked for, or None for an image profile."""
+    place, key = raw.get("profile"), raw.get("image_profile")
+    where = place if isinstance(place, str) else ""
+    sized, entries = offers.image_profiles(where), offers.entries(where)
+    if isinstance(key, str):
+        return None if key in sized else entries.get(key)
+    if key is not None or sized:
+        return None
+    return next((it for it in entries.values() if it.default), next(iter(entries.values()), None))
+
+
 _READERS: dict[str, tuple[Callable[[object], float], Callable[[float], str], str]] = {
     "cpu": (read_cores, show_cores, " cores"),
     "memory": (read_bytes, show_bytes, " of memory"),
@@ -214,7 +274,7 @@ def _find_profile(name: object, offers: Offers) -> str:
 
 def _find_image_profile(key: object, place: str, offers: Offers) -> ImageProfile:
     profiles = offers.image_profiles(place)
-    if not profiles:
+    if not profiles and not offers.entries(place):
         raise OptionRefused(
             f"choosing a server in profile {place}",
             "no image profile is offered there",
@@ -227,7 +287,7 @@ def _find_image_profile(key: object, place: str, offers: Offers) -> ImageProfile
     raise OptionRefused(
         f"choosing a server with image_profile={_few([repr(key)])}",
         f"no such image profile is offered in profile {place}",
-        f"choose one of {', '.join(profiles)}",
+        f"choose one of {', '.join([*profiles, *offers.entries(place)])}",
     )
 
 

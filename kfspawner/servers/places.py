@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kfspawner.profiles.directory import Choice
 from kfspawner.profiles.profile import Owner, Role
-from kfspawner.servers.options import ImageProfiles, Offers
+from kfspawner.servers.options import ImageProfiles, Offers, StockProfiles
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,28 @@ def in_order(choices: Iterable[Choice], personal: str) -> list[Choice]:
     return sorted(choices, key=rank)
 
 
-def make_offers(choices: Iterable[Choice], image_profiles: ImageProfiles) -> Offers:
+def make_offers(
+    choices: Iterable[Choice],
+    image_profiles: ImageProfiles,
+    entries: StockProfiles | None = None,
+) -> Offers:
     """Return what may be started in which of `choices`, in their order.
 
+    `entries` are those of KubeSpawner's `profile_list`, which a profile offers like others.
     A profile that is not ready is among them: why it is not is said when a
     server is started in it.
     """
     profiles: dict[str, ImageProfiles] = {}
+    stock: dict[str, StockProfiles] = {}
     looks = []
     for choice in choices:
         if choice.role.may_spawn:
-            offered = {key: it for key, it in image_profiles.items() if choice.profile.offers(key)}
-            profiles[choice.profile.name] = offered
+            name, offers = choice.profile.name, choice.profile.offers
+            profiles[name] = {key: it for key, it in image_profiles.items() if offers(key)}
+            stock[name] = {key: it for key, it in (entries or {}).items() if offers(key)}
         else:
             looks.append(choice.profile.name)
-    return Offers(profiles, looks)
+    return Offers(profiles, looks, stock)
 
 
 def make_places(choices: Iterable[Choice], user: str, offers: Offers) -> list[Place]:
@@ -88,7 +95,7 @@ def _make_place(choice: Choice, user: str, offers: Offers) -> Place:
         about=about,
         note=note,
         open=choice.role.may_spawn and not standing.final,
-        image_profiles=tuple(offers.image_profiles(profile.name)),
+        image_profiles=(*offers.image_profiles(profile.name), *offers.entries(profile.name)),
     )
 
 

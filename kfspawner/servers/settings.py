@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from traitlets import Bool, Dict, TraitError, Unicode, validate
+from traitlets import Bool, Dict, List, TraitError, Unicode, validate
 
 from kfspawner.errors import InputError
 from kfspawner.homes.datasets import read_datasets
@@ -47,6 +47,20 @@ class Settings(Defaults):
         Default: empty, and then no server can be started. Sets `image`,
         `cpu_limit`, `cpu_guarantee`, `mem_limit` and `mem_guarantee` on every
         start; adds to `node_selector`, `tolerations` and `extra_resource_limits`.
+        """,
+    )
+
+    allowed_registries = List(
+        Unicode(),
+        config=True,
+        help="""
+        Set where images that a person types may come from.
+
+        `quay.io`, or `quay.io/team` for what is below it; `docker.io` is Docker
+        Hub. For `unlisted_choice` of KubeSpawner's `profile_list`, besides its
+        `validation_regex`, which has to match all of what is typed.
+
+        Default: empty, and then any registry will do.
         """,
     )
 

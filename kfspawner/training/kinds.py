@@ -12,7 +12,7 @@ from kfspawner.context import ServerContext
 from kfspawner.errors import OptionRefused
 from kfspawner.labels import MANAGED_BY, RUN_LABEL, USER_ANNOTATION, USER_LABEL
 from kfspawner.names import check_run_name, slug
-from kfspawner.packaging.reference import Reference
+from kfspawner.reference import Reference
 from kfspawner.training.resources import Resources
 
 __all__ = ["Manifest", "Resources", "RunRequest", "check_env", "make_job"]

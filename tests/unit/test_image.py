@@ -20,9 +20,9 @@ from kfspawner.packaging import conversation
 from kfspawner.packaging.image import append, make_config, make_manifest, package
 from kfspawner.packaging.layer import make_layer
 from kfspawner.packaging.manifest import DOCKER_LAYER, DOCKER_MANIFEST, OCI_MANIFEST
-from kfspawner.packaging.reference import Reference
 from kfspawner.packaging.registry import Registry
 from kfspawner.packaging.source import RUN_DIR, Source, cell_source
+from kfspawner.reference import Reference
 from tests.fakes.images import add_image
 from tests.fakes.images import make_config as make_base_config
 from tests.fakes.registry import FakeRegistry, Fault, digest_of

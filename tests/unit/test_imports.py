@@ -17,13 +17,14 @@ PACKAGE = Path(__file__).parents[2] / "kfspawner"
 
 # What each room may import of the package, besides its own files. `kfspawner`
 # is the package's root itself, for its version.
-LEAVES = {"kfspawner", "errors", "names", "labels", "quantity", "quota"}
+LEAVES = {"kfspawner", "errors", "names", "labels", "quantity", "quota", "reference"}
 ROOMS = {
     "errors": set[str](),
     "names": {"errors"},
     "labels": set[str](),
     "quantity": set[str](),
     "quota": {"errors", "labels", "quantity"},
+    "reference": {"errors"},
     "context": LEAVES,
     "cluster": LEAVES | {"context"},
     "profiles": LEAVES | {"context"},

@@ -18,6 +18,7 @@ from kfspawner.servers.options import (
     form_to_json,
     make_overrides,
     read_options,
+    read_sizes,
     to_instead,
 )
 from tests.fakes import profiles
@@ -177,7 +178,7 @@ def test_what_is_stored_is_read_back(key: str, cpu: float, memory: int) -> None:
 
 @given(st.sampled_from(sorted(PROFILES)), st.floats(1, 4), st.integers(GIB, 8 * GIB))
 def test_a_button_asks_for_what_it_says(key: str, cpu: float, memory: int) -> None:
-    options = read_options({"image_profile": key, "cpu": cpu, "memory": memory}, OFFERS)
+    options = read_sizes({"image_profile": key, "cpu": cpu, "memory": memory}, OFFERS)
 
     pressed = read_options(form_to_json({"instead": [to_instead(options)]}, OFFERS), OFFERS)
 
@@ -194,7 +195,7 @@ def test_no_form_does_more_than_be_refused(form: dict[str, list[str]]) -> None:
 
 
 def test_overrides_of_a_cpu_server() -> None:
-    options = read_options({"cpu": 2, "memory": "4G"}, OFFERS)
+    options = read_sizes({"cpu": 2, "memory": "4G"}, OFFERS)
 
     assert make_overrides(PROFILES["cpu"], options) == {
         "image": "registry.example/cpu@sha256:1",
@@ -210,7 +211,7 @@ def test_overrides_of_a_cpu_server() -> None:
 
 
 def test_overrides_of_a_gpu_server() -> None:
-    options = read_options({"image_profile": "gpu", "gpu": 2}, OFFERS)
+    options = read_sizes({"image_profile": "gpu", "gpu": 2}, OFFERS)
 
     overrides = make_overrides(PROFILES["gpu"], options)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kfspawner.errors import OptionRefused
-from kfspawner.packaging.reference import Reference
+from kfspawner.reference import Reference
 
 HEX = "a" * 64
 

@@ -24,9 +24,9 @@ from kfspawner.packaging.manifest import (
     Descriptor,
     this_platform,
 )
-from kfspawner.packaging.reference import Reference
 from kfspawner.packaging.registry import Registry
 from kfspawner.packaging.signin import Credentials, SignIn
+from kfspawner.reference import Reference
 from tests.fakes.images import add_image
 from tests.fakes.registry import FakeRegistry, Fault, digest_of
 
