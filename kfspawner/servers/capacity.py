@@ -261,8 +261,8 @@ def _in_use(asked: Amounts, able: Sequence[Room]) -> str:
             continue
         if is_device(resource) and not most:
             total = sum(it.node.allocatable.get(resource, 0) for it in able)
-            one = f"the only {call_device(resource)} for it is in use"
-            return one if total == 1 else f"all {show_amount(resource, total)} for it are in use"
+            one = f"the only {call_device(resource)} is in use"
+            return one if total == 1 else f"all {show_amount(resource, total)} are in use"
         if resource == "pods":
             return "its nodes run as many pods as they may"
         return f"at most {show_amount(resource, most)} free on one node"

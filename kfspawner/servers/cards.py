@@ -70,6 +70,8 @@ class Card:
         What the form sends, and what it is called on the page.
     accelerators
         What it has; may be empty.
+    frameworks
+        What is in its image, with versions.
     free
         What is free now of what it needs; may be empty.
     why
@@ -83,6 +85,7 @@ class Card:
     title: str
     description: str
     accelerators: str = ""
+    frameworks: Sequence[str] = ()
     simulated: bool = False
     fields: Sequence[Field] = ()
     lists: Sequence[Listed] = ()

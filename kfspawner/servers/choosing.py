@@ -21,6 +21,7 @@ from kfspawner.servers.capacityview import CapacityView, shared_capacity
 from kfspawner.servers.defaults import HOME, make_directory_container
 from kfspawner.servers.fitting import Placement
 from kfspawner.servers.form import Page, render_form
+from kfspawner.servers.image_labels import Labels, shared_labels
 from kfspawner.servers.options import (
     Offers,
     Options,
@@ -179,13 +180,24 @@ class Choosing(Pods):
                 self.autoscaled,
             ),
             entries,
+            self._labels(),
         )
         return render_form(page, chosen, sent)
+
+    def _labels(self) -> dict[str, Labels]:
+        """Return what is known of the labels of our images."""
+        known, host = shared_labels(self.log), self.registry_prefix.partition("/")[0]
+        plain = host if self.registry_plain_http else ""
+        return {
+            key: known.of(it.image, plain_http=it.image.partition("/")[0] == plain)
+            for key, it in self.offered.items()
+        }
 
     def _draft(self) -> _Form | None:
         """Return what is filled in on a page that asks for itself anew; None for any other."""
         request = getattr(self.handler, "request", None)
-        draft = request.headers.get(DRAFT, "") if request else ""
+        # Once: a handler stays until the next one, and may be of a page before.
+        draft = request.headers.pop(DRAFT, "") if request else ""
         if not draft or len(draft) > _LONGEST_DRAFT:
             return None
         try:

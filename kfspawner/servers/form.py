@@ -19,6 +19,7 @@ from kfspawner.servers.fitting import (
     describe_options,
 )
 from kfspawner.servers.free import show_free, show_left
+from kfspawner.servers.image_labels import Labels, show_frameworks
 from kfspawner.servers.images import ImageProfile
 from kfspawner.servers.options import (
     INSTEAD,
@@ -52,6 +53,8 @@ class Page:
         Where servers may go.
     entries
         Those of KubeSpawner's `profile_list`.
+    labels
+        What is known of images' labels, by image profile.
     """
 
     places: Sequence[Place]
@@ -60,6 +63,7 @@ class Page:
     capacity: Capacity = NOTHING_KNOWN
     placement: Placement = ANYWHERE
     entries: StockProfiles = field(default_factory=dict)
+    labels: Mapping[str, Labels] = field(default_factory=dict)
 
     def place(self, *names: str) -> Place | None:
         """Return the first place that can be chosen: of `names`, then of all."""
@@ -140,7 +144,7 @@ def _make_card(page: Page, key: str, chosen: Options | None, sent: Sent) -> Card
 
 
 def _with_capacity(card: Card, page: Page, place: Place | None) -> Card:
-    """Return the card with what is free for it, and whether what its fields say fits."""
+    """Return the card with what is in its image, what is free for it, and whether it fits."""
     profile = page.image_profiles.get(card.key)
     if profile is None:
         return card
@@ -148,6 +152,7 @@ def _with_capacity(card: Card, page: Page, place: Place | None) -> Card:
     found = page.find(card, place)
     card = replace(
         card,
+        frameworks=show_frameworks(page.labels.get(card.key, {})),
         free="" if page.capacity.rooms is None else show_free(profile, rooms),
         why=found.why,
     )

@@ -42,7 +42,11 @@ class Settings(Defaults):
         `min` and `max` becomes the limit, `default` is `min` where left out, and
         `guarantee` is what the scheduler sets aside: all of the limit where left
         out. Without `gpu` there is none; `resource` is `nvidia.com/gpu` unless
-        given; `simulated` says on the form that no device is behind it.
+        given, or any extended resource of the cluster, such as `amd.com/gpu` or
+        `nvidia.com/mig-1g.5gb`; `node_selector` may tell its products apart, such
+        as `{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}`. `simulated` says
+        on the form that no device is behind it. The form shows what the image's
+        label `io.kfspawner.frameworks` says: `tensorflow=2.21.0 torch=2.15.0`.
 
         Default: empty, and then no server can be started. Sets `image`,
         `cpu_limit`, `cpu_guarantee`, `mem_limit` and `mem_guarantee` on every

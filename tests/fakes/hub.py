@@ -67,6 +67,8 @@ class FakeHub:
         monkeypatch.setattr(KfSpawner, "_refused", {})
         self.capacity = CapacityView(self.api, logging.getLogger("hub"))
         monkeypatch.setattr(KfSpawner, "_capacity", self.capacity)
+        # There is no registry.
+        monkeypatch.setattr(KfSpawner, "_labels", dict)
         servers = Selection("Pod", labels="component=singleuser-server")
         self.view = PodView(self.api, servers, logging.getLogger("hub"))
         monkeypatch.setattr(KfSpawner, "reflectors", {("pods", None): self.view})

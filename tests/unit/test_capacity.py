@@ -72,13 +72,13 @@ def test_a_node_that_holds_more_than_it_should_has_nothing_free() -> None:
             [make_node("a"), make_node("b", gpus=1)],
             [make_taken("p", "b", gpus="1")],
             ask(gpus=1),
-            Fit(now=False, ever=True, why="the only GPU for it is in use"),
+            Fit(now=False, ever=True, why="the only GPU is in use"),
         ),
         (
             [make_node("a", gpus=2), make_node("b", gpus=2)],
             [make_taken("p", "a", gpus="2"), make_taken("q", "b", gpus="2")],
             ask(gpus=1),
-            Fit(now=False, ever=True, why="all 4 GPUs for it are in use"),
+            Fit(now=False, ever=True, why="all 4 GPUs are in use"),
         ),
         (
             [make_node("a", gpus=2), make_node("b", gpus=2)],

@@ -75,7 +75,7 @@ def test_where_no_gpu_is_free_something_else_is_proposed() -> None:
 
     found = capacity.find(GPU, OFFERS)
 
-    assert found.why == "Waits until there is a place: all 2 GPUs for it are in use."
+    assert found.why == "Waits until there is a place: all 2 GPUs are in use."
     assert found.nearest == ServerOptions("kf-alice", "cpu", 1, 2 * GIB, 0)
 
 

@@ -267,7 +267,7 @@ def test_what_is_free_is_on_the_cards_and_what_is_left_on_the_profiles() -> None
 def test_what_does_not_fit_says_why_and_what_does_is_a_button() -> None:
     page = Page(render(profiles(), capacity=in_use({})))
 
-    assert "Waits until there is a place: the only GPU for it is in use." in page.text
+    assert "Waits until there is a place: the only GPU is in use." in page.text
     assert "Start CPU <small> with 1 core and 2G instead" in page.text
     (button,) = [it for it in page.buttons if it.get("name")]
     pressed = {**page.sent(), str(button["name"]): [str(button["value"])]}
@@ -302,6 +302,13 @@ def test_what_cannot_be_read_is_left_to_the_browser() -> None:
     page = Page(render(profiles(), None, sent, capacity=in_use({})))
 
     assert "Waits until" not in page.text
+
+
+def test_what_is_in_the_image_is_told() -> None:
+    labels = {"gpu": {"io.kfspawner.frameworks": "tensorflow=2.21.0 torch=2.15.0"}}
+    page = Page(form.render_form(form.Page((OWN,), profiles(), labels=labels)))
+
+    assert "TensorFlow 2.21.0 PyTorch 2.15.0" in " ".join(page.text.split())
 
 
 def test_enter_presses_no_button_of_a_card() -> None:

@@ -299,8 +299,7 @@ async def test_a_page_that_is_open_asks_with_what_is_filled_in(hub: FakeHub) -> 
     assert "the largest node for it has 4 cores" in page
     assert 'value="99"' not in page
 
-    # What was refused is still to be shown.
-    spawner.handler = None
+    # What was refused is still to be shown: that handler has had its answer.
     assert 'value="99"' in await spawner.get_options_form()
 
 
