@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
@@ -31,13 +32,22 @@ def read_quantity(value: object) -> Fraction:
         If `value` is none; the text says what would be one.
     """
     text = repr(value) if isinstance(value, int | float) else value
-    match = None
+    amount = None
     if isinstance(text, str) and not isinstance(value, bool) and len(text) <= _LONGEST:
-        match = _QUANTITY.fullmatch(text)
-    if match is None:
+        amount = _read(text)
+    if amount is None:
         shown = repr(value)
         shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 3]}..."
         raise ValueError(f"{shown} is not an amount such as 8, 500m or 16Gi")
+    return amount
+
+
+@lru_cache(4096)
+def _read(text: str) -> Fraction | None:
+    """Return the number, or None; the same few are read again and again."""
+    match = _QUANTITY.fullmatch(text)
+    if match is None:
+        return None
     if match["exponent"]:
         return Fraction(match["number"]) * Fraction(10) ** int(match["exponent"])
     return Fraction(match["number"]) * _UNITS[match["unit"] or ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -104,6 +105,9 @@ class Directory:
         self._locks: dict[str, asyncio.Lock] = {}
         self._settled: dict[str, Profile] = {}
         self._giving = asyncio.Lock()
+        # Whose profiles are which, and since when nothing has changed.
+        self._by_member: Mapping[tuple[str, str], set[str]] = {}
+        self._indexed: tuple[asyncio.Event, asyncio.Event] | None = None
 
     # What there is.
 
@@ -186,12 +190,34 @@ class Directory:
 
     def choices(self, user: str, groups: Collection[str]) -> list[Choice]:
         """Return the profiles that a person is a member of, by their titles."""
+        index = self._index()
+        names = index.get(("User", user), set()).union(
+            *(index.get(("Group", group), set()) for group in groups)
+        )
         choices = []
-        for name, standing in self._profiles.found.get("", {}).items():
-            role = self.role(name, user, groups)
-            if role and standing.profile:
+        for name in names:
+            role, standing = self.role(name, user, groups), self.get(name)
+            if role and standing and standing.profile:
                 choices.append(Choice(standing.profile, role, standing))
         return sorted(choices, key=lambda it: (it.profile.title.casefold(), it.profile.name))
+
+    def _index(self) -> Mapping[tuple[str, str], set[str]]:
+        """Return the names of the profiles that each person, or group, has to do with."""
+        news = (self._profiles.news, self._members.news)
+        if self._indexed != news:
+            found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+            for profile in self.profiles():
+                owner = profile.owner
+                found[owner.kind, owner.name].add(profile.name)
+                for user in profile.members:
+                    found["User", user].add(profile.name)
+                for group in profile.groups:
+                    found["Group", group].add(profile.name)
+            for name, members in self._members.found.items():
+                for member in members.values():
+                    found["User", member.user].add(name)
+            self._by_member, self._indexed = found, news
+        return self._by_member
 
     # What the hub makes.
 

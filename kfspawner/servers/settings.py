@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from traitlets import Bool, Dict, List, TraitError, Unicode, validate
 
@@ -18,6 +19,9 @@ from kfspawner.servers.images import ImageProfile, read_image_profiles
 
 class Settings(Defaults):
     """KubeSpawner's settings, and our own."""
+
+    # The same for all people, and asked for at each page.
+    _last_read: ClassVar[tuple[dict[str, Any], Mapping[str, ImageProfile]]] = ({}, {})
 
     image_profiles = Dict(
         config=True,
@@ -311,4 +315,8 @@ class Settings(Defaults):
     @property
     def offered(self) -> Mapping[str, ImageProfile]:
         """All image profiles, the default first; a Profile may offer fewer."""
-        return read_image_profiles(self.image_profiles)
+        raw, offered = Settings._last_read
+        if raw != self.image_profiles:
+            offered = read_image_profiles(self.image_profiles)
+            Settings._last_read = (copy.deepcopy(self.image_profiles), offered)
+        return offered
