@@ -100,6 +100,21 @@ def notebook(_: dict[str, Any]) -> None:
     _same("what %kf is in a new kernel", said.splitlines()[-1:], ["line cell"])
 
 
+def quick(_: dict[str, Any]) -> None:
+    """A server starts without the hub's database and without the grammar of addresses."""
+    _same(
+        "kfspawner-singleuser --version",
+        _say(["kfspawner-singleuser", "--version"]),
+        _say(["jupyterhub-singleuser", "--version"]),
+    )
+    begin = (
+        "import sys; from kfspawner.singleuser import later, start; later.put_off(start.MODULES);"
+        "import jupyterhub.singleuser.extension, jupyterlab.labapp;"
+        "print(*{'alembic', 'lark', 'sqlalchemy.sql', 'urllib3'} & set(sys.modules))"
+    )
+    _same("what it loads too soon", _say([sys.executable, "-c", begin]), "")
+
+
 def start(_: dict[str, Any]) -> None:
     """The entrypoint gives a home its examples, and runs what it is given."""
     with tempfile.TemporaryDirectory() as home:
@@ -166,7 +181,7 @@ def torch(about: dict[str, Any]) -> None:
 
 
 _EVERY: list[Callable[[dict[str, Any]], None]] = [python, user, init, packages]
-_NOTEBOOK = [*_EVERY, notebook, start, frameworks, scikit_learn, tensorflow, torch]
+_NOTEBOOK = [*_EVERY, notebook, quick, start, frameworks, scikit_learn, tensorflow, torch]
 CLAIMS = {"hub": [*_EVERY, hub], "cpu": _NOTEBOOK, "gpu": _NOTEBOOK}
 
 

@@ -203,7 +203,7 @@ class Directory:
 
     def _index(self) -> Mapping[tuple[str, str], set[str]]:
         """Return the names of the profiles that each person, or group, has to do with."""
-        news = (self._profiles.news, self._members.news)
+        news = self.news
         if self._indexed != news:
             found: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
             for profile in self.profiles():

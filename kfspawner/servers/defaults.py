@@ -12,6 +12,11 @@ from kfspawner.names import home_claim_name, namespace_name, server_pod_name
 from kfspawner.profiles.manifests import EDITOR_ACCOUNT, make_labels
 
 HOME = "/home/jovyan"
+# Our images start the server by a quicker way; whoever brings an image of their own need not.
+_COMMAND = (
+    'command -v kfspawner-singleuser >/dev/null && exec kfspawner-singleuser "$@"; '
+    'exec jupyterhub-singleuser "$@"'
+)
 
 
 def make_directory_container(image: str, sub_path: str) -> dict[str, Any]:
@@ -85,7 +90,7 @@ class Defaults(KubeSpawner):  # type: ignore[misc]
 
     @default("cmd")
     def _default_cmd(self) -> list[str]:
-        return ["jupyterhub-singleuser"]
+        return ["sh", "-c", _COMMAND, "sh"]
 
     @default("working_dir")
     def _default_working_dir(self) -> str:

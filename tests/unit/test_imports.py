@@ -33,6 +33,7 @@ ROOMS = {
     "packaging": LEAVES,
     "training": LEAVES | {"context", "cluster", "packaging"},
     "notebook": LEAVES | {"context", "cluster", "packaging", "training"},
+    "singleuser": set[str](),
     "hub": LEAVES | {"context", "profiles"},
     "cli": LEAVES | {"context", "cluster", "profiles", "homes", "servers", "training"},
 }
@@ -125,7 +126,7 @@ def _fault(room: str, item: Import) -> str:
         wanted = parts[1] if len(parts) > 1 else "kfspawner"
         return "" if wanted == room or wanted in ROOMS[room] else f"{room} imports {wanted}"
     forbidden = {
-        "not of the standard library": room in LEAVES - {"kfspawner"}
+        "not of the standard library": room in (LEAVES | {"singleuser"}) - {"kfspawner"}
         and item.top not in sys.stdlib_module_names,
         "which a hub does not have": room not in NOTEBOOK_SIDE | {"cli"}
         and item.top in NOTEBOOK_ONLY,
@@ -164,6 +165,7 @@ def test_every_file_is_read() -> None:
         ("servers/a.py", "if x:\n  import httpx", "servers imports httpx"),
         ("servers/a.py", "import kubernetes", "servers imports kubernetes"),
         ("context.py", "import httpx", "context imports httpx"),
+        ("singleuser/a.py", "import tornado", "singleuser imports tornado"),
         ("errors.py", "import traitlets", "errors imports traitlets"),
         ("names.py", "from . import context", "names imports context"),
         ("__init__.py", "import kfspawner.notebook.magics", "importing kfspawner imports"),
