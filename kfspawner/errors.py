@@ -18,6 +18,7 @@ Error
 │   ├── ObjectExists        there is one already
 │   ├── ClusterBusy         it asks to be left alone for a moment
 │   └── VersionExpired      it does not remember what came after that
+├── HubError                the hub's API said no, or nothing
 ├── HomeError               a person's files cannot be as they were asked to be
 │   └── ExportUnreachable   the server that holds them did not answer
 └── RunError                a run did not do what was asked of it
@@ -150,6 +151,10 @@ class ClusterBusy(ClusterError):
 
 class VersionExpired(ClusterError):
     """The cluster no longer remembers what happened since then."""
+
+
+class HubError(Error):
+    """The hub's own API did not do what was asked, or did not answer."""
 
 
 class HomeError(Error):

@@ -10,8 +10,16 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "kfspawner"}
 USER_LABEL = "kfspawner.io/user"
 USER_ANNOTATION = "kfspawner.io/user-name"
 
-# On a server's pod, by KubeSpawner: the person's name.
+# On a server's pod, by KubeSpawner: the person's name, and the server's; as a label,
+# the slug of the latter.
 USERNAME_ANNOTATION = "hub.jupyter.org/username"
+SERVERNAME_ANNOTATION = SERVERNAME_LABEL = "hub.jupyter.org/servername"
+
+# On a server's pod: the namespace of the hub that started it.
+HUB_LABEL = "kfspawner.io/hub"
+
+# On a server's pod: the key of its image profile.
+IMAGE_PROFILE_ANNOTATION = "kfspawner.io/image-profile"
 
 # On a run and its pods: the run's name.
 RUN_LABEL = "kfspawner.io/run"

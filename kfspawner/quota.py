@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Self
 
-from kfspawner.labels import RUN_LABEL, USER_ANNOTATION, USER_LABEL, USERNAME_ANNOTATION
+from kfspawner.labels import (
+    RUN_LABEL,
+    SERVERNAME_ANNOTATION,
+    USER_ANNOTATION,
+    USER_LABEL,
+    USERNAME_ANNOTATION,
+)
 from kfspawner.quantity import read_quantity, show_bytes, show_quantity
 
 Object = Mapping[str, Any]
@@ -40,8 +46,6 @@ _LIMITED = {"cpu", "memory", "ephemeral-storage"}
 _ENDED = {"Succeeded", "Failed"}
 # Anybody reads five names, and nobody fifty.
 _NAMED = 5
-# KubeSpawner's.
-_SERVERNAME = "hub.jupyter.org/servername"
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,7 @@ def pod_owner(pod: Object) -> str:
     if run := labels.get(RUN_LABEL):
         what = f"run {_plain(run)}"
     elif labels.get("component") == "singleuser-server":
-        what = f"server {_plain(annotations.get(_SERVERNAME) or '')}".rstrip()
+        what = f"server {_plain(annotations.get(SERVERNAME_ANNOTATION) or '')}".rstrip()
     else:
         return f"pod {_plain(metadata['name'])}"
     going = " (which is stopping)" if metadata.get("deletionTimestamp") else ""

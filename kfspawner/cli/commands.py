@@ -17,6 +17,7 @@ _COMMANDS = {
     "homes": "kfspawner.cli.homes:homes",
     "profiles": "kfspawner.cli.profiles:profiles",
     "provisioner": "kfspawner.cli.provisioner:provisioner",
+    "servers": "kfspawner.cli.servers:servers",
 }
 
 

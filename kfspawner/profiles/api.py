@@ -10,8 +10,8 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,15 +20,8 @@ from kubernetes_asyncio import client, config
 from kubernetes_asyncio.client.exceptions import ApiException
 from kubernetes_asyncio.config.config_exception import ConfigException
 
-from kfspawner.errors import (
-    ClusterBusy,
-    ClusterDenied,
-    ClusterError,
-    ClusterUnreachable,
-    ObjectExists,
-    ObjectMissing,
-    VersionExpired,
-)
+from kfspawner.errors import ClusterUnreachable, ObjectMissing
+from kfspawner.profiles.answers import mapped, refused
 from kfspawner.profiles.resources import RESOURCES, Selection
 
 Object = dict[str, Any]
@@ -199,7 +192,7 @@ class Api:
                 async for line in response.content:
                     event = json.loads(line)
                     if event["type"] == "ERROR":
-                        raise _refused(event["object"])
+                        raise refused(event["object"])
                     yield event["type"], _typed(event["object"], selection.kind)
             finally:
                 response.close()
@@ -271,6 +264,30 @@ class Api:
             path = RESOURCES[kind].path(namespace, name)
             await self._call(_Call("DELETE", path, body=options))
 
+    async def log(
+        self, pod: str, namespace: str, container: str, *, tail: int, follow: bool = False
+    ) -> AsyncGenerator[str, None]:
+        """Yield the last `tail` lines of a container's log; with `follow`, what comes after too.
+
+        Raises
+        ------
+        ObjectMissing
+            If there is no such pod.
+        ClusterError
+            If its container has not begun.
+        """
+        query = {"container": container, "tailLines": str(tail), "follow": "true" if follow else ""}
+        path = RESOURCES["Pod"].path(namespace, pod, "log")
+        limit = aiohttp.ClientTimeout(sock_read=None if follow else _LIST.total)
+        with mapped(f"reading the log of {_called('Pod', pod, namespace)}"):
+            response = await self._open(_Call("GET", path, query, limit=limit))
+            try:
+                await _check(response)
+                async for line in _lines(response):
+                    yield line
+            finally:
+                response.close()
+
     async def _call(self, call: _Call) -> Object:
         response = await self._open(call)
         try:
@@ -314,86 +331,20 @@ def _called(kind: str, name: str, namespace: str) -> str:
     return f"{kind} {name} in {namespace}" if namespace else f"{kind} {name}"
 
 
+async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[str, None]:
+    """Yield the lines of an answer, however long they are."""
+    rest = b""
+    async for chunk in response.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")
+
+
 async def _check(response: aiohttp.ClientResponse) -> None:
     if response.status >= 400:
         error = ApiException(status=response.status, reason=response.reason)
         error.body = await response.read()
         error.headers = response.headers
         raise error
-
-
-def _refused(status: Mapping[str, Any]) -> ApiException:
-    """Return what a Status in the middle of a watch would have been at its beginning."""
-    error = ApiException(status=status.get("code", 0), reason=status.get("reason", ""))
-    error.body = json.dumps(status).encode()
-    return error
-
-
-@contextmanager
-def mapped(doing: str) -> Iterator[None]:
-    """Raise what the Kubernetes client raises inside as a `ClusterError` of `doing`."""
-    try:
-        yield
-    except ApiException as error:
-        raise _map(doing, error) from error
-    except (OSError, aiohttp.ClientError) as error:
-        raise ClusterUnreachable(
-            doing,
-            f"the Kubernetes API did not answer ({type(error).__name__})",
-            "try again in a minute; if it lasts, tell the administrator",
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ClusterUnreachable(
-            doing,
-            "what answers is not the Kubernetes API",
-            "tell the administrator; a proxy may be in between",
-        ) from error
-
-
-_PLAIN: dict[int, tuple[type[ClusterError], str]] = {
-    404: (ObjectMissing, "show this to the administrator"),
-    409: (ObjectExists, "try again in a minute"),
-    410: (VersionExpired, "list again"),
-}
-
-
-def _map(doing: str, error: ApiException) -> ClusterError:
-    message = _message(error)
-    if error.status in _PLAIN:
-        kind, way_out = _PLAIN[error.status]
-        return kind(doing, message, way_out)
-    if error.status == 403 and "quota" in message:
-        return ClusterDenied(
-            doing, message, "choose less, or stop a server or a run that you no longer need"
-        )
-    if error.status in (401, 403):
-        return ClusterDenied(doing, message, "show this to the administrator")
-    if error.status in (429, 503):
-        return ClusterBusy(
-            doing,
-            f"{error.status} {message}",
-            "try again in a minute; if it lasts, tell the administrator",
-            _retry_after(error),
-        )
-    return ClusterError(
-        doing, f"{error.status} {message}", "try again; if it lasts, show this to the administrator"
-    )
-
-
-def _retry_after(error: ApiException) -> float:
-    """Return for how many seconds the API server asks to be left alone."""
-    try:
-        headers: Mapping[str, str] = error.headers or {}
-        told = headers.get("Retry-After")
-        return float(told or json.loads(error.body or "")["details"]["retryAfterSeconds"])
-    except (ValueError, KeyError, TypeError):
-        return 0.0
-
-
-def _message(error: ApiException) -> str:
-    """Return the sentence in an API answer, whose body is a Status object when all is well."""
-    try:
-        message = json.loads(error.body or "")["message"]
-    except (ValueError, KeyError, TypeError):
-        message = error.reason
-    return " ".join(str(message).split())[:600]

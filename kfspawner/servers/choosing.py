@@ -13,6 +13,7 @@ from kubespawner.utils import recursive_update
 from traitlets import default
 
 from kfspawner.errors import ClusterError, Error, InputError, OptionRefused
+from kfspawner.labels import HUB_LABEL, IMAGE_PROFILE_ANNOTATION
 from kfspawner.names import home_claim_name, namespace_name
 from kfspawner.profiles.directory import Choice
 from kfspawner.profiles.manifests import CA_CONFIG_MAP
@@ -41,6 +42,8 @@ CA_DIRECTORY = "/etc/kfspawner/ca"
 _EXTENDED = (
     "extra_resource_limits",
     "extra_resource_guarantees",
+    "extra_labels",
+    "extra_annotations",
     "node_selector",
     "tolerations",
     "volumes",
@@ -238,6 +241,8 @@ class Choosing(Pods):
         alone = self._directory.is_alone(self.namespace, self.user.name)
         self._mounted = self._files.mounted(self._choices(), alone=alone)
         self._add(self._make_volumes())
+        self._add({"extra_labels": {HUB_LABEL: self._hub_namespace}})
+        self._add({"extra_annotations": {IMAGE_PROFILE_ANNOTATION: options.image_profile}})
 
     def _make_overrides(self, options: Options, offers: Offers) -> list[Mapping[str, Any]]:
         """Return the attributes that these options set, the last ones last."""

@@ -27,7 +27,7 @@ from kfspawner.homes.home import (
 )
 from kfspawner.homes.place import Place
 from kfspawner.labels import USER_ANNOTATION
-from kfspawner.profiles.api import mapped
+from kfspawner.profiles.answers import mapped
 from kfspawner.profiles.directory import Directory, shared_directory
 from kfspawner.profiles.patience import patiently
 from kfspawner.profiles.profile import Manifest

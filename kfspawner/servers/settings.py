@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from traitlets import Bool, Dict, List, TraitError, Unicode, validate
+from traitlets import Bool, Dict, Enum, Integer, List, TraitError, Unicode, validate
 
 from kfspawner.errors import InputError
 from kfspawner.homes.datasets import read_datasets
@@ -15,6 +15,7 @@ from kfspawner.profiles.profile import make_personal, read_declared
 from kfspawner.profiles.uids import read_uid_range
 from kfspawner.servers.defaults import Defaults
 from kfspawner.servers.images import ImageProfile, read_image_profiles
+from kfspawner.servers.orphans import KEEP, STOP
 
 
 class Settings(Defaults):
@@ -129,6 +130,34 @@ class Settings(Defaults):
 
         Default: False. They can start nothing more in either case, but what runs
         goes on.
+        """,
+    )
+
+    orphans = Enum(
+        (KEEP, STOP),
+        default_value=KEEP,
+        config=True,
+        help="""
+        Say what becomes of servers on the cluster that the hub does not have.
+
+        As after its database was restored from a copy, or a person deleted while
+        the Kubernetes API was away. `keep` leaves them, and the hub's log and
+        `kfspawner servers orphans` name them; `stop` deletes their pods after
+        `orphan_grace` seconds. Files stay in either case, and runs are none.
+
+        Default: keep. Who starts a server of the same name gets it in place of the
+        orphan at once.
+        """,
+    )
+
+    orphan_grace = Integer(
+        600,
+        min=0,
+        config=True,
+        help="""
+        Set for how many seconds the hub must not have had a server until it is stopped.
+
+        Only where `orphans` is `stop`. Default: 600.
         """,
     )
 

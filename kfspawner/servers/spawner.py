@@ -7,7 +7,7 @@ from typing import Any
 
 from kfspawner.context import ServerContext
 from kfspawner.errors import Error
-from kfspawner.profiles.api import mapped
+from kfspawner.profiles.answers import mapped
 from kfspawner.profiles.manifests import CA_CONFIG_MAP, CA_KEY
 from kfspawner.servers.choosing import CA_DIRECTORY
 from kfspawner.servers.defaults import HOME

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from jupyterhub import orm
+
 from kfspawner.profiles.api import Api, Object
 from kfspawner.profiles.resources import Selection
 from kfspawner.servers.eventview import EventView
+from kfspawner.servers.orphans import STOP, Orphans, Policy
 from kfspawner.servers.podview import PodView
 from kfspawner.servers.settings import Settings
 
@@ -51,6 +54,7 @@ class Watching(Settings):
         if kind == "pods":
             if not pods.running:
                 await pods.start()
+                await self._look_for_orphans(pods)
             elif replace:
                 await pods.again()
             await pods.ready()
@@ -71,6 +75,20 @@ class Watching(Settings):
         self.reflectors["pods", None] = view
         return view
 
+    async def _look_for_orphans(self, pods: PodView) -> None:
+        if ("orphans", None) in self.reflectors:
+            return
+        policy = Policy(self._hub_namespace, self.orphans == STOP, self.orphan_grace)
+        db = self.user.db
+        orphans = Orphans(self._cluster, pods, policy, lambda: read_owned(db), self.log)
+        self.reflectors["orphans", None] = orphans
+        await orphans.start()
+
+    @property
+    def _hub_namespace(self) -> str:
+        # Where the hub itself is, before KubeSpawner makes it the server's.
+        return str(self._namespace_default())
+
     def _make_event_view(self, pods: PodView) -> EventView:
         of_pods = Selection("Event", fields="involvedObject.kind=Pod")
         view = EventView(self._cluster, of_pods, pods.waiting, self.log)
@@ -88,3 +106,10 @@ class Watching(Settings):
         found: list[Object] = view.of(self._pod_key) if view else []
         last = [at for at, it in enumerate(found) if it["metadata"]["uid"] == self._last_event]
         return found[last[-1] + 1 :] if last else found
+
+
+def read_owned(db: Any) -> set[str]:
+    """Return the pods of the servers that run, start or stop as the hub's database has them."""
+    rows = db.query(orm.Spawner).filter(orm.Spawner.server_id.is_not(None))
+    states = [row.state for row in rows if row.state]
+    return {f"{it.get('namespace')}/{it.get('pod_name')}" for it in states}

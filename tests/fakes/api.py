@@ -41,6 +41,8 @@ class FakeApi(Api):
         Called with each object that is about to be kept: defaults, other controllers.
     late
         What a list of a kind waits for before it answers.
+    logs
+        What containers have printed, by namespace, pod and container.
     holds
         Whether a deleted namespace stays until `finish`, as it does while its
         pods end.
@@ -52,6 +54,7 @@ class FakeApi(Api):
         self.refusals: dict[str, list[ClusterError]] = {}
         self.on_write: Callable[[Object], None] = lambda _: None
         self.holds = False
+        self.logs: dict[Key, list[str]] = {}
         self.late: dict[str, asyncio.Event] = {}
         self._owned: dict[Key, Ownership] = {}
         self._history: list[Entry] = []
@@ -185,6 +188,15 @@ class FakeApi(Api):
         if uid and uid != self.objects[key]["metadata"]["uid"]:
             raise ObjectExists(f"deleting {key}", "uid mismatch", "look again")
         self.remove(kind, name, namespace)
+
+    async def log(
+        self, pod: str, namespace: str, container: str, *, tail: int, follow: bool = False
+    ) -> AsyncGenerator[str, None]:
+        self._note("follow" if follow else "log", ("Pod", namespace, pod))
+        if (namespace, pod, container) not in self.logs:
+            raise ClusterError(f"reading the log of {pod}", "400 is waiting to start", "wait")
+        for line in self.logs[namespace, pod, container][-tail:]:
+            yield line
 
     def put(self, it: Mapping[str, Any], manager: str = "kubectl") -> Object:
         """Keep an object as somebody else has written it, and return what is kept."""

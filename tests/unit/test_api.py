@@ -25,7 +25,8 @@ from kfspawner.errors import (
     ObjectMissing,
     VersionExpired,
 )
-from kfspawner.profiles.api import Api, _to_yaml, mapped
+from kfspawner.profiles.answers import mapped
+from kfspawner.profiles.api import Api, _to_yaml
 from kfspawner.profiles.resources import Selection
 from tests.fakes.api import FakeApi
 

@@ -35,7 +35,7 @@ ROOMS = {
     "notebook": LEAVES | {"context", "cluster", "packaging", "training"},
     "singleuser": set[str](),
     "hub": LEAVES | {"context", "profiles"},
-    "cli": LEAVES | {"context", "cluster", "profiles", "homes", "servers", "training"},
+    "cli": LEAVES | {"context", "cluster", "profiles", "homes", "servers", "training", "hub"},
 }
 HUB_SIDE = {"profiles", "homes", "servers", "hub"}
 NOTEBOOK_SIDE = {"cluster", "packaging", "training", "notebook"}
