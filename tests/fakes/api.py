@@ -99,11 +99,12 @@ class FakeApi(Api):
     ) -> AsyncGenerator[tuple[str, Object], None]:
         self._note("watch", (selection.kind, selection.namespace, ""))
         since = int(version)
-        if since < self._forgotten:
-            raise VersionExpired(f"watching {selection.kind}", "too old", "list again")
+        self._check_kept(selection, since)
         opened()
         while True:
             news = self._news
+            # One that is open and has not kept up is told so, too.
+            self._check_kept(selection, since)
             self._raise("watch", selection.kind)
             for entry in [it for it in self._history if it[0] > since]:
                 since = entry[0]
@@ -224,6 +225,10 @@ class FakeApi(Api):
         """Forget all that has happened: who watches from before has to list again."""
         self._forgotten = self._version = self._version + 1
         self._history.clear()
+
+    def _check_kept(self, selection: Selection, since: int) -> None:
+        if since < self._forgotten:
+            raise VersionExpired(f"watching {selection.kind}", "too old", "list again")
 
     def news(self) -> Events:
         """Return what has happened since this was last asked, as watches tell it."""

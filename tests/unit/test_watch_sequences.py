@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kfspawner.errors import ClusterError, ClusterUnreachable
@@ -136,6 +136,7 @@ STORIES = st.lists(
 
 @settings(deadline=None, max_examples=150)
 @given(STORIES)
+@example([("time", "a", 0), ("write", "a", 0), ("forget", "a", 0)])
 def test_the_view_comes_to_what_there_is(story: list[tuple[str, str, int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pace, "SOON", 0.0005)
