@@ -7,6 +7,7 @@ import copy
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 from kfspawner.errors import ClusterError, ObjectExists, ObjectMissing, VersionExpired
 from kfspawner.profiles.api import MANAGER, Api, Object
@@ -58,6 +59,7 @@ class FakeApi(Api):
         self.late: dict[str, asyncio.Event] = {}
         self._owned: dict[Key, Ownership] = {}
         self._history: list[Entry] = []
+        self._untold: WeakSet[asyncio.Queue[Entry]] = WeakSet()
         self._forgotten = 0
         self._version = 0
         self._told = 0
@@ -99,15 +101,20 @@ class FakeApi(Api):
     ) -> AsyncGenerator[tuple[str, Object], None]:
         self._note("watch", (selection.kind, selection.namespace, ""))
         since = int(version)
-        self._check_kept(selection, since)
+        if since < self._forgotten:
+            raise VersionExpired(f"watching {selection.kind}", "too old", "list again")
         opened()
+        # What an open watch is still to tell is not forgotten with the rest.
+        untold: asyncio.Queue[Entry] = asyncio.Queue()
+        for entry in self._history:
+            if entry[0] > since:
+                untold.put_nowait(entry)
+        self._untold.add(untold)
         while True:
             news = self._news
-            # One that is open and has not kept up is told so, too.
-            self._check_kept(selection, since)
             self._raise("watch", selection.kind)
-            for entry in [it for it in self._history if it[0] > since]:
-                since = entry[0]
+            while not untold.empty():
+                entry = untold.get_nowait()
                 event = _as_selected(selection, entry)
                 if event:
                     yield event, _shown(selection, entry[2])
@@ -226,10 +233,6 @@ class FakeApi(Api):
         self._forgotten = self._version = self._version + 1
         self._history.clear()
 
-    def _check_kept(self, selection: Selection, since: int) -> None:
-        if since < self._forgotten:
-            raise VersionExpired(f"watching {selection.kind}", "too old", "list again")
-
     def news(self) -> Events:
         """Return what has happened since this was last asked, as watches tell it."""
         told = [(event, copy.deepcopy(it)) for at, event, it, _ in self._history if at > self._told]
@@ -310,7 +313,10 @@ class FakeApi(Api):
         self._tell("DELETED", it, it)
 
     def _tell(self, event: str, it: Object, before: Object | None) -> None:
-        self._history.append((self._version, event, copy.deepcopy(it), before))
+        entry = (self._version, event, copy.deepcopy(it), before)
+        self._history.append(entry)
+        for untold in self._untold:
+            untold.put_nowait(entry)
         self._news.set()
         self._news = asyncio.Event()
 
