@@ -236,6 +236,10 @@ class Person:
 
     # How requests are sent.
 
+    def cookie(self, path: str) -> str:
+        """Return the cookies that a browser sends with a request of that path."""
+        return str(self._http.build_request("GET", path).headers.get("Cookie", ""))
+
     def websocket(self, path: str) -> tuple[str, dict[str, str]]:
         """Return the address and the headers that open a websocket of the server."""
         request = self._http.build_request("GET", f"{self.server_path}{path}")

@@ -139,9 +139,15 @@ class Choosing(Pods):
             options = self._read_options(form_to_json(form, offers), offers)
             self._make_overrides(options, offers)
         except Error as error:
-            self._refused[self.user.name] = form
+            self._remember(form)
             raise StartRefused(error) from error
         return options.to_json()
+
+    def _remember(self, form: _Form) -> None:
+        """Have the next page show a form as it was sent, unless it is larger than any of ours."""
+        texts = {name: [it for it in sent if isinstance(it, str)] for name, sent in form.items()}
+        if sum(len(it) for name, sent in texts.items() for it in (name, *sent)) < _LONGEST_DRAFT:
+            self._refused[self.user.name] = texts
 
     def _read_options(self, raw: Mapping[str, Any], offers: Offers) -> Options:
         profile = raw.get("profile")

@@ -22,6 +22,7 @@ from deploy.person import Person
 from tests.bench.homes import measure_homes, report_homes
 from tests.bench.listing import measure_lists, report_lists
 from tests.bench.measures import run_pairs, spawn_pairs, time_packaging
+from tests.bench.page import measure_pages, report_pages
 from tests.bench.profiles import measure_profiles, report_profiles
 from tests.bench.report import Verdict, bounded, compare, describe
 from tests.bench.watch import measure_watch, report_watch
@@ -35,9 +36,10 @@ TURNS = 5
 
 @dataclass(frozen=True)
 class Scene:
-    """A person with a server, the cluster that it runs on, and how often to take turns."""
+    """A person with a server, the hub and cluster that it runs on, and how often to take turns."""
 
     person: Person
+    hub: Hub
     cluster: Cluster
     n: int
 
@@ -72,6 +74,7 @@ PARTS: Mapping[str, Callable[[Scene], Iterable[Verdict]]] = {
     "spawn": spawn,
     "homes": lambda it: report_homes(measure_homes(it.person, it.cluster, it.n)),
     "lists": lambda it: report_lists(measure_lists(it.person, it.cluster)),
+    "page": lambda it: report_pages(measure_pages(it.hub, it.cluster)),
     "profiles": lambda it: report_profiles(measure_profiles(it.cluster)),
     "watch": lambda it: report_watch(measure_watch(it.person, it.cluster)),
 }
@@ -89,7 +92,7 @@ def measure(hub: Hub, cluster: Cluster, parts: Sequence[str]) -> list[Verdict]:
         person.spawn({"image_profile": "cpu"})
         print(f"medians of n={TURNS}, each turn beside its floor (from the least to the most)\n")
         for part in parts:
-            for line in PARTS[part](Scene(person, cluster, TURNS)):
+            for line in PARTS[part](Scene(person, hub, cluster, TURNS)):
                 print(line, flush=True)
                 lines.append(line)
             print(flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,13 +10,13 @@ from functools import partial
 from statistics import median
 
 from kubernetes.client import ApiException
-from kubernetes.stream import stream
 
 from kfspawner.labels import DELETE_FILES_ANNOTATION
 from kfspawner.profiles.profile import is_ready
 from tests.bench.measures import each
 from tests.bench.report import Verdict
 from tests.cluster.cluster import Cluster, Object
+from tests.cluster.memory import memory_of
 
 MANY = 200
 READY_BOUND = 60.0
@@ -61,7 +60,7 @@ def measure_profiles(cluster: Cluster) -> Figures:
     try:
         figures.ready = _time(partial(_make, cluster, names))
         figures.repairs = [_time(partial(_undo, cluster, name)) for name in names[:_REPAIRS]]
-        figures.memory, figures.peak = _memory(cluster)
+        figures.memory, figures.peak = memory_of(cluster, "controller")
     finally:
         figures.gone = _time(partial(_delete, cluster, names))
     return figures
@@ -143,18 +142,3 @@ def _wait(condition: Callable[[], bool], what: str, period: float = _PERIOD) -> 
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {_PATIENCE:g} s: {what}")
         time.sleep(period)
-
-
-def _memory(cluster: Cluster) -> tuple[float, float]:
-    """Return what the controller's process holds now, and has held at most, in MiB."""
-    (pod,) = cluster.pods("kfspawner", "app.kubernetes.io/name=controller")
-    told = stream(
-        cluster.core.connect_get_namespaced_pod_exec,
-        pod["metadata"]["name"],
-        "kfspawner",
-        command=["cat", "/proc/1/status"],
-        stdout=True,
-        stderr=True,
-    )
-    found = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", str(told), re.MULTILINE))
-    return int(found["VmRSS"]) / 1024, int(found["VmHWM"]) / 1024
