@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Self
@@ -19,6 +19,9 @@ from kfspawner.labels import (
 from kfspawner.quantity import read_quantity, show_bytes, show_quantity
 
 Object = Mapping[str, Any]
+
+# How much of a resource, as the quota calls it, each user has.
+Users = Callable[[str], Mapping[str, Fraction]]
 
 # The one that a Profile's namespace has; Kubeflow calls it so too.
 PROFILE_QUOTA = "kf-resource-quota"
@@ -70,9 +73,19 @@ class Shortage:
         """The most that would have been granted."""
         return max(Fraction(0), self.limit - self.used)
 
-    def describe(self, pods: Iterable[Object] = ()) -> str:
-        """Return that in words; `pods` are all of the namespace's."""
-        users = _users(self.resource, pods)
+    def describe(
+        self, pods: Iterable[Object] = (), users: Mapping[str, Fraction] | None = None
+    ) -> str:
+        """Return that in words.
+
+        Parameters
+        ----------
+        pods
+            All of the namespace's.
+        users
+            How much each uses, where that is known without the pods.
+        """
+        users = _users(self.resource, pods) if users is None else users
         by = f" by {list_names(self._named(users))}" if users else ""
         asked, used, limit, fits = (
             self._show(it) for it in (self.asked, self.used, self.limit, self.fits)
@@ -154,7 +167,9 @@ class QuotaExcess:
         """Whether it would fit if nothing else used the quota."""
         return all(it.asked <= it.limit for it in self.shortages)
 
-    def describe(self, namespace: str = "", pods: Sequence[Object] = ()) -> str:
+    def describe(
+        self, namespace: str = "", pods: Sequence[Object] = (), users: Users | None = None
+    ) -> str:
         """Return it as one paragraph.
 
         Parameters
@@ -163,11 +178,14 @@ class QuotaExcess:
             The Profile's, and so its name.
         pods
             All of its pods: they tell who uses what.
+        users
+            What tells that in their place: how much each uses of a resource.
         """
         quota = "the quota" if self.quota == PROFILE_QUOTA else f"the quota {self.quota}"
         if namespace:
             quota += f" of profile {namespace}"
-        return f"{quota} leaves " + ", and ".join(it.describe(pods) for it in self.shortages)
+        told = (it.describe(pods, users(it.resource) if users else None) for it in self.shortages)
+        return f"{quota} leaves " + ", and ".join(told)
 
     def __str__(self) -> str:
         return self.describe()

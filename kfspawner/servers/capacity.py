@@ -73,9 +73,9 @@ class Use:
     amounts
         What it asks for.
     owner
-        What it is to people: ``bob's server``. Told for pods with devices only.
+        What it is to people: ``bob's server``.
     since
-        When it was made, as the API tells times; told for the same pods.
+        When it was made, as the API tells times.
     """
 
     namespace: str
@@ -147,14 +147,12 @@ def read_use(pod: Object) -> Use | None:
     if (pod.get("status") or {}).get("phase") in _ENDED:
         return None
     metadata, spec = pod["metadata"], pod.get("spec") or {}
-    amounts = _amounts_of(spec)
-    named = any(map(is_device, amounts))
     return Use(
         sys.intern(str(metadata.get("namespace") or "")),
         sys.intern(str(spec.get("nodeName") or "")),
-        amounts,
-        sys.intern(pod_owner(pod)) if named else "",
-        str(metadata.get("creationTimestamp") or "") if named else "",
+        _amounts_of(spec),
+        pod_owner(pod),
+        str(metadata.get("creationTimestamp") or ""),
     )
 
 

@@ -116,7 +116,7 @@ class CapacityView:
         if self._nodes.loaded and self._pods.loaded:
             rooms = find_rooms(self.nodes(), self.uses())
         quotas = {where: tuple(it.values()) for where, it in self._quotas.found.items()}
-        return Capacity(rooms, quotas)
+        return Capacity(rooms, quotas, self._pods.found)
 
 
 def _is_known(kind: _Kind) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from kfspawner.quantity import read_quantity
@@ -16,6 +18,7 @@ from kfspawner.servers.capacity import (
     Fit,
     Request,
     Room,
+    Use,
     admits,
     call_device,
     look_for_room,
@@ -73,10 +76,13 @@ class Capacity:
         What is left of each node; None if that is not known.
     quotas
         The ResourceQuota objects of each namespace.
+    uses
+        What each pod takes, by namespace and name.
     """
 
     rooms: Sequence[Room] | None = None
     quotas: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    uses: Mapping[str, Mapping[str, Use]] = field(default_factory=dict)
 
     def find(
         self, options: ServerOptions, offers: Offers, placement: Placement = ANYWHERE
@@ -113,6 +119,16 @@ class Capacity:
                     left[resource] = min(free, left.get(resource, free))
         return left
 
+    def users(self, namespace: str, resource: str) -> dict[str, Fraction]:
+        """Return how much of a resource, as quotas call it, each in a namespace uses."""
+        plain = resource.removeprefix("requests.")
+        unit = CORE if plain == "cpu" else 1
+        users: defaultdict[str, Fraction] = defaultdict(Fraction)
+        for use in self.uses.get(namespace, {}).values():
+            if amount := use.amounts.get(plain):
+                users[use.owner] += Fraction(amount, unit)
+        return dict(users)
+
     def rooms_of(self, profile: ImageProfile, placement: Placement = ANYWHERE) -> list[Room]:
         """Return the nodes where servers of an image profile may go, and run now."""
         kind = _request(None, profile, placement)
@@ -123,7 +139,8 @@ class Capacity:
         for quota in self.quotas.get(options.profile, ()):
             excess = QuotaExcess.foresee(quota, spec)
             if excess:
-                return f"Does not fit now: {excess.describe(options.profile)}."
+                users = partial(self.users, options.profile)
+                return f"Does not fit now: {excess.describe(options.profile, users=users)}."
         if self.rooms is None:
             return ""
         fit = look_for_room(_request(options, profile, placement), self.rooms)

@@ -215,7 +215,7 @@ def test_who_holds_a_device_is_told() -> None:
     assert with_device
     assert with_device.owner == "bob's server"
     assert without
-    assert without.owner == ""
+    assert without.owner == "pod pod"
 
 
 def test_pods_that_ask_for_the_same_share_what_is_kept() -> None:

@@ -107,6 +107,22 @@ def test_a_full_quota_is_told_with_what_would_fit() -> None:
     assert Capacity(None, full).find(found.nearest, OFFERS).fits
 
 
+def test_who_uses_a_quota_is_told() -> None:
+    taken = make_taken(memory="6Gi", cpu="1")
+    taken["metadata"] |= {
+        "labels": {"component": "singleuser-server"},
+        "annotations": {"hub.jupyter.org/username": "bob"},
+    }
+    use = read_use(taken)
+    assert use
+    full = make_quota({"requests.memory": ("8Gi", "6Gi"), "limits.cpu": ("4", "1")})
+    capacity = Capacity(None, quotas(kf_alice=full), {"kf-alice": {"server-bob": use}})
+
+    assert "6Gi of 8Gi in use by bob's server; 2Gi would fit" in capacity.find(CPU, OFFERS).why
+    assert capacity.users("kf-alice", "requests.cpu") == {"bob's server": 1}
+    assert capacity.users("kf-alice", "limits.cpu") == {}
+
+
 def test_another_profile_is_proposed_where_the_quota_is_used_up() -> None:
     full = quotas(kf_alice=make_quota({"requests.nvidia.com/gpu": ("2", "2")}))
 
