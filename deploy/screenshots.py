@@ -33,6 +33,9 @@ def take(settings: Settings, steps: Steps) -> None:
         with steps.step("the spawn page"):
             browser.sign_in(page, settings.hub_url, USER, settings.password)
             browser.choose(page, "GPU")
+            # What is in the image, and what is free, come a moment later.
+            page.locator("#kf-gpu-frameworks .kf-chip").first.wait_for()
+            page.get_by_text("free now").first.wait_for()
             _picture(page, "spawn-page", "#spawn_form")
         with steps.step("a server"):
             browser.choose(page, "CPU")
