@@ -36,6 +36,18 @@ _TAG_SECONDS = 600.0
 _FAILED_SECONDS = 60.0
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
+# What may come of asking: no answer, a refusal, and documents that are no image's.
+_UNREADABLE = (
+    Error,
+    aiohttp.ClientError,
+    TimeoutError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
+
 Labels = Mapping[str, str]
 
 
@@ -77,7 +89,7 @@ class ImageLabels:
             labels = await read_labels(reference, plain_http=plain_http)
             # What a digest stands for never changes.
             until = float("inf") if reference.digest else time.monotonic() + _TAG_SECONDS
-        except (Error, aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
+        except _UNREADABLE as error:
             self.log.info("Reading the labels of %s failed: %s", image, error or repr(error))
             labels = before.labels if before else {}
             until = time.monotonic() + _FAILED_SECONDS

@@ -142,8 +142,11 @@ async def test_a_failure_is_told_in_the_log_and_not_tried_at_once(
     assert len([it for it in caplog.messages if "Reading the labels" in it]) == 1
 
 
-async def test_a_document_that_is_none_is_no_end(registry: FakeRegistry) -> None:
-    content = json.dumps([1, 2]).encode()
+@pytest.mark.parametrize(
+    "document", [[1, 2], {}, {"manifests": []}, {"manifests": 1}, {"config": 1}]
+)
+async def test_a_document_that_is_none_is_no_end(registry: FakeRegistry, document: object) -> None:
+    content = json.dumps(document).encode()
     registry.manifests["team/cpu", "x"] = (OCI_MANIFEST, content)
     registry.tags["team/cpu", "1"] = "x"
     labels = ImageLabels(LOG)
