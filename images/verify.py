@@ -115,6 +115,17 @@ def quick(_: dict[str, Any]) -> None:
     _same("what it loads too soon", _say([sys.executable, "-c", begin]), "")
 
 
+def notices(_: dict[str, Any]) -> None:
+    """The server says whether it is used, and JupyterLab shows what it is told to show."""
+    said = _say(["jupyter", "server", "extension", "list"]).splitlines()
+    if not any("kfspawner.notebook.extension" in line and "OK" in line for line in said):
+        raise Untrue("Jupyter Server does not load kfspawner.notebook.extension")
+    places = importlib.import_module("jupyter_core.paths").jupyter_path("labextensions")
+    found = importlib.import_module("jupyterlab_server.config").get_federated_extensions(places)
+    if "kfspawner" not in found:
+        raise Untrue("JupyterLab does not load kfspawner's page")
+
+
 def start(_: dict[str, Any]) -> None:
     """The entrypoint gives a home its examples, and runs what it is given."""
     with tempfile.TemporaryDirectory() as home:
@@ -181,7 +192,7 @@ def torch(about: dict[str, Any]) -> None:
 
 
 _EVERY: list[Callable[[dict[str, Any]], None]] = [python, user, init, packages]
-_NOTEBOOK = [*_EVERY, notebook, quick, start, frameworks, scikit_learn, tensorflow, torch]
+_NOTEBOOK = [*_EVERY, notebook, quick, notices, start, frameworks, scikit_learn, tensorflow, torch]
 CLAIMS = {"hub": [*_EVERY, hub], "cpu": _NOTEBOOK, "gpu": _NOTEBOOK}
 
 

@@ -6,6 +6,8 @@ one thing that the two sides share.
 
 from __future__ import annotations
 
+import hmac
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -14,12 +16,29 @@ from kfspawner.errors import ContextMissing
 
 _PREFIX = "KFSPAWNER_"
 
+# What the hub's services show to a server, so that it believes them: in its
+# environment, and in their requests.
+KEY_VARIABLE = "KFSPAWNER_SERVER_KEY"
+KEY_HEADER = "X-Kfspawner-Key"
+# The hub's own secret, from which every server's key follows.
+SECRET_VARIABLE = "JPY_COOKIE_SECRET"  # noqa: S105 - where it stands, not what it is
+
 # What the text of a variable stands for, by the type of its field.
 _READ: Mapping[str, Callable[[str], str | bool | int]] = {
     "str": str,
     "int": int,
     "bool": lambda text: text == "1",
 }
+
+
+def make_server_key(secret: str, person: str, server: str) -> str:
+    """Return the key of one server, which tells nothing of another's.
+
+    It opens what our server extension tells and takes, and nothing else. A token of
+    the hub would be worth more to whoever has the server.
+    """
+    about = json.dumps(["server key", person, server]).encode()
+    return hmac.new(secret.encode(), about, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

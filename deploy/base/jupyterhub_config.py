@@ -89,6 +89,34 @@ c.KfSpawner.image_profiles = {
 # beside these or in their place; images that people type may be limited:
 #   c.KfSpawner.allowed_registries = ["quay.io/team", "docker.io"]
 
+# What nobody uses is stopped. A server with a kernel or a terminal's job at work is in
+# use; one with nothing but an open window is not. `kfspawner idle --help` tells more;
+# `--demote gpu=cpu` starts GPU servers anew without a GPU, and needs the scope `servers`.
+c.JupyterHub.services = [
+    {
+        "name": "idle",
+        "command": [
+            "kfspawner",
+            "idle",
+            "--after=24h",
+            "--image-profile=gpu=4h",
+            "--warning=10m",
+        ],
+        "environment": {
+            "KFSPAWNER_HUB_URL": "http://127.0.0.1:8081",
+            "JPY_COOKIE_SECRET": os.environ["JPY_COOKIE_SECRET"],
+        },
+    }
+]
+c.JupyterHub.load_roles = [
+    {
+        "name": "idle",
+        "description": "See which servers run and where, and stop them",
+        "services": ["idle"],
+        "scopes": ["list:users", "read:servers", "admin:server_state", "delete:servers"],
+    }
+]
+
 for path in sorted(Path(__file__).with_name("jupyterhub_config.d").glob("*.py")):
     # In this file's own namespace, so that they can change what stands above.
     exec(compile(path.read_bytes(), path, "exec"))  # noqa: S102

@@ -15,6 +15,7 @@ _COMMANDS = {
     "check": "kfspawner.cli.check:check",
     "controller": "kfspawner.cli.controller:controller",
     "homes": "kfspawner.cli.homes:homes",
+    "idle": "kfspawner.cli.idle:idle",
     "profiles": "kfspawner.cli.profiles:profiles",
     "provisioner": "kfspawner.cli.provisioner:provisioner",
     "servers": "kfspawner.cli.servers:servers",

@@ -98,8 +98,7 @@ class HubApi:
         status, body = await self._call("GET", f"users/{quote(person, safe='')}", doing)
         if status == HTTPStatus.NOT_FOUND:
             return False
-        self._check(doing, status, body)
-        return server in (body.get("servers") or {})
+        return server in (self._said(doing, status, body).get("servers") or {})
 
     async def pods(self) -> AsyncGenerator[str, None]:
         """Yield the pods of all servers that the hub has, by ``<namespace>/<name>``.
@@ -133,10 +132,10 @@ class HubApi:
         while True:
             query = urlencode({"state": state, "limit": _PAGE, "offset": offset})
             status, body = await self._call("GET", f"users?{query}", doing)
-            self._check(doing, status, body)
-            for user in body["items"]:
+            page = self._said(doing, status, body)
+            for user in page["items"]:
                 yield user
-            following = body["_pagination"]["next"]
+            following = page["_pagination"]["next"]
             if not following:
                 return
             offset = int(following["offset"])
@@ -170,6 +169,13 @@ class HubApi:
                 f"{self._url} did not answer ({type(error).__name__})",
                 f"see whether the hub runs, and where {URL_VARIABLE} points",
             ) from error
+
+    def _said(self, doing: str, status: int, body: Any) -> Mapping[str, Any]:
+        self._check(doing, status, body)
+        if not isinstance(body, dict):
+            cause = f"what answers at {self._url} is not the hub's API"
+            raise HubError(doing, cause, f"see where {URL_VARIABLE} points")
+        return body
 
     def _check(self, doing: str, status: int, body: Any) -> None:
         if status < HTTPStatus.BAD_REQUEST:

@@ -80,6 +80,7 @@ class Choosing(Pods):
         # What a start has changed, as it was configured: nothing stays for the next one.
         self._configured: dict[str, Any] = {}
         self._options: Options | None = None
+        self._image_profile = ""
 
     # Who may do what, and where.
 
@@ -239,6 +240,7 @@ class Choosing(Pods):
             self.uid = await self._directory.ensure_uid(self.user.name, uids)
         self._place_in(options.profile)
         self._options = options
+        self._image_profile = options.image_profile
         for it in overrides:
             if isinstance(options, ServerOptions):
                 self._add(it)
@@ -321,9 +323,27 @@ class Choosing(Pods):
             mounts.append({"name": CA_CONFIG_MAP, "mountPath": CA_DIRECTORY, "readOnly": True})
         return {"volumes": volumes, "volume_mounts": mounts, "init_containers": first}
 
+    def get_state(self) -> dict[str, Any]:
+        """Return what a hub must know of this server: also as what it was chosen, and where it is.
+
+        Services that may read it find the server by that.
+        """
+        state: dict[str, Any] = super().get_state()
+        if self._image_profile:
+            state["image_profile"] = self._image_profile
+        if self.server:
+            state["url"] = self.server.url
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what `get_state` returned, or that of an older version."""
+        super().load_state(state)
+        self._image_profile = str(state.get("image_profile") or "")
+
     def clear_state(self) -> None:
         """Forget the last server: its options, and that its claim was seen."""
         super().clear_state()
+        self._image_profile = ""
         self._restore()
         # The claim is asked for at each start: it costs one request, and
         # a namespace that was made anew has none.

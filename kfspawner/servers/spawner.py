@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
-from kfspawner.context import ServerContext
+from kfspawner.context import KEY_VARIABLE, SECRET_VARIABLE, ServerContext, make_server_key
 from kfspawner.errors import Error
 from kfspawner.profiles.answers import mapped
 from kfspawner.profiles.manifests import CA_CONFIG_MAP, CA_KEY
@@ -67,6 +68,8 @@ class KfSpawner(Starting):
         # Kubernetes replaces $(NAME) in values; a person may be called that.
         for name in ("KFSPAWNER_USER", "JUPYTERHUB_USER", "JUPYTERHUB_SERVER_NAME"):
             env[name] = str(env[name]).replace("$", "$$")
+        if secret := os.environ.get(SECRET_VARIABLE):
+            env[KEY_VARIABLE] = make_server_key(secret, self.user.name, self.name)
         if self.private_ca:
             env.update(dict.fromkeys(_CA_VARIABLES, _CA_FILE))
         return env

@@ -23,6 +23,8 @@ class FakeHubApi:
         By person and by the server's name: its model.
     deleted
         Which were stopped, in order.
+    started
+        Which were started, in order, and of what options.
     slow
         Whether stopping takes longer than a request.
     """
@@ -30,12 +32,15 @@ class FakeHubApi:
     def __init__(self) -> None:
         self.servers: dict[str, dict[str, dict[str, Any]]] = {}
         self.deleted: list[tuple[str, str]] = []
+        self.started: list[tuple[str, str, Any]] = []
         self.slow = False
         self.url = ""
 
-    def answer(self, method: str, path: str) -> tuple[int, Any]:
+    def answer(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Return the status and the body of an answer."""
         address = urlsplit(path)
+        if not address.path.startswith("/hub/api/"):
+            return 200, None
         parts = [unquote(it) for it in address.path.removeprefix("/hub/api/").split("/")]
         if parts == ["users"]:
             return 200, self._page(parse_qs(address.query))
@@ -45,6 +50,9 @@ class FakeHubApi:
         if method == "GET":
             return 200, self._user(person)
         name = parts[3] if parts[2] == "servers" else ""
+        if method == "POST":
+            self.started.append((person, name, body["user_options"]))
+            return 202, None
         self.deleted.append((person, name))
         return (202 if self.slow else 204), None
 
@@ -68,7 +76,8 @@ def serving() -> Iterator[FakeHubApi]:
 
     class Handler(BaseHTTPRequestHandler):
         def _do(self) -> None:
-            status, body = hub.answer(self.command, self.path)
+            sent = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            status, body = hub.answer(self.command, self.path, json.loads(sent or b"null"))
             if self.headers["Authorization"] != f"token {TOKEN}":
                 status, body = 403, {"status": 403, "message": "Missing or invalid credentials."}
             text = b"" if body is None else json.dumps(body).encode()
@@ -77,7 +86,7 @@ def serving() -> Iterator[FakeHubApi]:
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_DELETE = _do  # noqa: N815
+        do_GET = do_DELETE = do_POST = _do  # noqa: N815
 
         def log_message(self, *args: object) -> None:
             pass

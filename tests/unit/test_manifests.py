@@ -233,6 +233,7 @@ def load_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *overlays: Path
     """Return the configuration as the hub would read it, with `overlays` beside it."""
     given = {
         "CONFIGPROXY_AUTH_TOKEN": "proxy-token",
+        "JPY_COOKIE_SECRET": "cookie-secret",
         "KFSPAWNER_IMAGE_CPU": "registry.example/cpu@sha256:1",
         "KFSPAWNER_IMAGE_GPU": "registry.example/gpu@sha256:2",
         "KFSPAWNER_REGISTRY_PREFIX": "registry.example",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from traitlets import TraitError
 
-from kfspawner.context import ServerContext
+from kfspawner.context import ServerContext, make_server_key
 from kfspawner.names import home_claim_name, namespace_name, server_pod_name
 from kfspawner.servers.refused import StartRefused
 from kfspawner.servers.spawner import KfSpawner
@@ -283,3 +283,36 @@ async def test_a_stale_choice_falls_back_to_the_defaults(make_spawner: MakeSpawn
     spawner.user_options = {"image_profile": "gone"}
 
     assert 'id="kf-cpu"' in await spawner.get_options_form()
+
+
+async def test_a_server_has_a_key_that_the_hubs_services_know(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JPY_COOKIE_SECRET", raising=False)
+    assert "KFSPAWNER_SERVER_KEY" not in await environment(hub, "")
+
+    monkeypatch.setenv("JPY_COOKIE_SECRET", "of-the-hub")
+    found = await environment(hub, "big")
+    assert found["KFSPAWNER_SERVER_KEY"] == make_server_key("of-the-hub", "alice", "big")
+    assert "of-the-hub" not in found.values()
+
+
+async def environment(hub: FakeHub, server: str) -> dict[str, str]:
+    pod = await pod_of(hub.make_spawner("alice", server))
+    return {it["name"]: it.get("value", "") for it in pod["spec"]["containers"][0]["env"]}
+
+
+async def test_the_state_says_as_what_a_server_was_chosen(hub: FakeHub) -> None:
+    spawner = hub.make_spawner()
+    assert "image_profile" not in spawner.get_state()
+    await load(spawner, image_profile="gpu")
+    state = spawner.get_state()
+    assert state["image_profile"] == "gpu"
+
+    later = hub.make_spawner()
+    later.load_state(state)
+    assert later.get_state()["image_profile"] == "gpu"
+    later.load_state({"pod_name": "server-alice"})
+    assert "image_profile" not in later.get_state()
+    spawner.clear_state()
+    assert "image_profile" not in spawner.get_state()

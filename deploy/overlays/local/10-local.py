@@ -11,8 +11,8 @@ c.SharedPasswordAuthenticator.allow_all = True
 c.SharedPasswordAuthenticator.admin_users = set()
 
 # What drives the demonstration and the tests: nobody's sign-in, a token of its own.
-c.JupyterHub.services = [{"name": "admin-cli", "api_token": os.environ["KFSPAWNER_ADMIN_TOKEN"]}]
-c.JupyterHub.load_roles = [
+c.JupyterHub.services += [{"name": "admin-cli", "api_token": os.environ["KFSPAWNER_ADMIN_TOKEN"]}]
+c.JupyterHub.load_roles += [
     {
         "name": "admin-cli",
         "description": "Make users, start and stop their servers, and use them",

@@ -1,0 +1,79 @@
+"""Commands in the hub's pod, as its own services run."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from kubernetes import client, config
+from kubernetes.stream import stream
+
+_HUB = "app.kubernetes.io/name=hub"
+
+# Runs what it is given for so many seconds, with the environment of the service that the
+# hub itself has started, or with the administrator's token.
+_AS_SERVICE = """
+import glob, os, sys
+seconds, token, *command = sys.argv[1:]
+for path in glob.glob("/proc/[0-9]*/cmdline"):
+    words = open(path, "rb").read().split(b"\\0")
+    if any(words[at].endswith(b"kfspawner") and words[at + 1] == b"idle" for at in range(2)):
+        lines = open(path.replace("cmdline", "environ")).read().split("\\0")
+        environ = dict(it.split("=", 1) for it in lines if it)
+        if token == "admin":
+            environ["JUPYTERHUB_API_TOKEN"] = os.environ["KFSPAWNER_ADMIN_TOKEN"]
+        os.execvpe("timeout", ["timeout", seconds, *command], environ)
+sys.exit("the hub has started no such service")
+"""
+
+
+@contextmanager
+def idling(environment: Mapping[str, str], seconds: int, *args: str, token: str) -> Iterator[None]:
+    """Have ``kfspawner idle`` with `args` run in the hub's pod while this is open, and print it.
+
+    Parameters
+    ----------
+    environment
+        What `make env` exports.
+    seconds
+        After which it ends anyway.
+    token
+        ``own`` for that of the service in the deployed hub, ``admin`` for the administrator's.
+    """
+    settings = client.Configuration()
+    config.load_kube_config(environment["KUBECONFIG"], client_configuration=settings)
+    # One of its own: a stream changes how its client sends.
+    with client.ApiClient(settings) as api:
+        core = client.CoreV1Api(api)
+        (pod,) = core.list_namespaced_pod("kfspawner", label_selector=_HUB).items
+        command = ["python", "-c", _AS_SERVICE, str(seconds), token, "kfspawner", "idle", *args]
+        running: Any = stream(
+            core.connect_get_namespaced_pod_exec,
+            pod.metadata.name,
+            "kfspawner",
+            container="hub",
+            command=command,
+            stdout=True,
+            stderr=True,
+            _preload_content=False,
+        )
+        said: list[str] = []
+
+        def read() -> None:
+            while running.is_open():
+                running.update(timeout=1)
+                said.append(running.read_all())
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            yield
+        finally:
+            # Its own close() leaves the socket to the collector once the other end has closed.
+            if running.is_open():
+                running.close()
+            reader.join()
+            print("".join(said), file=sys.stderr)
