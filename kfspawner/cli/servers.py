@@ -10,6 +10,7 @@ import click
 
 from kfspawner.cli.connection import on_cluster
 from kfspawner.cli.server_listing import (
+    DEFAULT,
     choose,
     describe,
     find_servers,
@@ -72,9 +73,11 @@ def show(person: str, server: str, profile: str, output: str) -> None:
 @_server
 @_profile
 def why(person: str, server: str, profile: str) -> None:
-    """Say what a server of PERSON waits for, or why it does not run."""
-    found, pod, events = on_cluster(lambda api: _look(api, person, server, profile))
-    click.echo(f"{found}: {explain(pod, events, datetime.now(UTC))}")
+    """Say what a server of PERSON waits for, or why it does not run.
+
+    With KFSPAWNER_HUB_URL and KFSPAWNER_ADMIN_TOKEN, also of one that has no pod yet.
+    """
+    click.echo(on_cluster(lambda api: _why(api, person, server, profile)))
 
 
 @servers.command()
@@ -148,6 +151,37 @@ async def _find_orphans(api: Api, namespace: str) -> list[Server]:
     pods = {f"{it.profile}/{it.pod}": pod for it, pod in found}
     missing = {key for key, _ in find_orphans(pods, owned, namespace)}
     return [it for it, _ in found if f"{it.profile}/{it.pod}" in missing]
+
+
+async def _why(api: Api, person: str, name: str, profile: str) -> str:
+    try:
+        server, pod, events = await _look(api, person, name, profile)
+    except InputError:
+        begun = await _begun(person, name)
+        if not begun:
+            raise
+        return begun
+    return f"{server}: {explain(pod, events, datetime.now(UTC))}"
+
+
+async def _begun(person: str, name: str) -> str:
+    """Return what a server without a pod waits for; nothing if the hub starts none, or is unknown.
+
+    Before its pod, a start makes sure of its profile and of its files.
+    """
+    hub = HubApi.from_env()
+    if hub is None:
+        return ""
+    async with hub:
+        model = await hub.server(person, "" if name == DEFAULT else name)
+    if model is None or model.get("pending") != "spawn":
+        return ""
+    profile = (model.get("state") or {}).get("namespace") or "unknown"
+    return (
+        f"{person}'s server in profile {profile}: the hub is starting it, and has made no pod yet. "
+        f"It waits for the profile or for the files: see `kfspawner profiles show {profile}` and "
+        f"`kfspawner homes show {profile} {person}`"
+    )
 
 
 async def _stop(api: Api, person: str, name: str, profile: str, *, by_pod: bool) -> str:

@@ -94,11 +94,16 @@ class HubApi:
 
     async def has(self, person: str, server: str) -> bool:
         """Say whether a server runs, starts or stops as far as the hub knows."""
+        return await self.server(person, server) is not None
+
+    async def server(self, person: str, server: str) -> Mapping[str, Any] | None:
+        """Return how the hub models a server; None if it neither runs, nor starts, nor stops."""
         doing = f"asking the hub for {person}"
         status, body = await self._call("GET", f"users/{quote(person, safe='')}", doing)
         if status == HTTPStatus.NOT_FOUND:
-            return False
-        return server in (self._said(doing, status, body).get("servers") or {})
+            return None
+        found: Mapping[str, Any] = self._said(doing, status, body).get("servers") or {}
+        return found.get(server)
 
     async def pods(self) -> AsyncGenerator[str, None]:
         """Yield the pods of all servers that the hub has, by ``<namespace>/<name>``.

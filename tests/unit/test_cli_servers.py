@@ -240,6 +240,23 @@ def test_why_of_one_that_is_being_stopped(api: FakeApi) -> None:
     )
 
 
+def test_why_of_one_that_has_no_pod_yet_is_asked_of_the_hub(api: FakeApi, hub: FakeHubApi) -> None:
+    state = {"namespace": "vision", "pod_name": "server-erin"}
+    hub.servers = {
+        "erin": {"": {"pending": "spawn", "state": state}},
+        "frank": {"": {"pending": "stop", "state": state}},
+    }
+
+    for name in ((), ("-",)):
+        shown = kf(api, "servers", "why", "erin", *name)
+        assert "the hub is starting it, and has made no pod yet" in shown.stdout
+        assert "`kfspawner homes show vision erin`" in shown.stdout
+    for nobody in ("frank", "grace"):
+        assert f"nobody called '{nobody}' has a server" in (
+            kf(api, "servers", "why", nobody).stderr
+        )
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
