@@ -19,8 +19,9 @@ from traitlets.config import Config
 from kfspawner.cli.config import read_setting
 from kfspawner.cli.declared import SOMEBODY, Declared
 from kfspawner.errors import Error, InputError
-from kfspawner.profiles.directory import Choice, Directory, Standing
+from kfspawner.profiles.directory import Choice, Directory
 from kfspawner.profiles.profile import Manifest, Profile, Role, make_personal
+from kfspawner.profiles.standing import Standing
 from kfspawner.profiles.uids import UidRange
 from kfspawner.servers.images import ImageProfile, Range
 from kfspawner.servers.spawner import KfSpawner

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,9 +16,8 @@ from kfspawner.errors import (
     ClusterUnreachable,
     ObjectExists,
     ObjectMissing,
-    ProfileRefused,
 )
-from kfspawner.labels import MOUNTS_ANNOTATION, PERSON_UID_ANNOTATION
+from kfspawner.labels import PERSON_UID_ANNOTATION
 from kfspawner.names import namespace_name
 from kfspawner.profiles.api import Api, Object
 from kfspawner.profiles.live import LiveObjects
@@ -27,50 +26,16 @@ from kfspawner.profiles.profile import (
     Owner,
     Profile,
     Role,
-    is_ready,
     make_personal,
     make_profile,
-    read_profile,
-    reason_of,
-    why_not_ready,
 )
 from kfspawner.profiles.resources import Selection
+from kfspawner.profiles.standing import Standing, read_standing
 from kfspawner.profiles.uids import UidRange, pick_uid, read_uid
 
 # Who the API server says wrote a personal Profile.
 MANAGER = "kfspawner-hub"
-# Reasons of the controller that waiting does not mend.
-_FINAL = frozenset(
-    {"NamespaceTaken", "OwnerRefused", "Malformed", "TooManyMembers", "DeletionHeld", "Deleting"}
-)
 _TELL_ADMIN = "show this to the administrator"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A Profile object as the hub last saw it.
-
-    Attributes
-    ----------
-    profile
-        What it says; None if that cannot be read.
-    ready
-        Whether servers can be started in it.
-    why
-        Why they cannot, in one clause; empty if they can.
-    final
-        Whether waiting does not help.
-    uid, mounts
-        What it says of its owner's uid, where it is a person's own, and of what is
-        mounted there; empty for nothing.
-    """
-
-    profile: Profile | None
-    ready: bool
-    why: str = ""
-    final: bool = False
-    uid: str = ""
-    mounts: str = ""
 
 
 @dataclass(frozen=True)
@@ -333,30 +298,6 @@ class Directory:
                 f"try again in a minute; if it lasts, {_TELL_ADMIN}, whom "
                 f"`kubectl describe profile {name}` tells more",
             ) from error
-
-
-def read_standing(it: Object) -> Standing:
-    """Return how a Profile object stands."""
-    annotations = it["metadata"].get("annotations") or {}
-    uid, mounts = (
-        str(annotations.get(it, "")) for it in (PERSON_UID_ANNOTATION, MOUNTS_ANNOTATION)
-    )
-    return replace(_read_standing(it), uid=uid, mounts=mounts)
-
-
-def _read_standing(it: Object) -> Standing:
-    try:
-        profile = read_profile(it)
-    except ProfileRefused as refused:
-        return Standing(None, ready=False, why=f"{refused.reason}: {refused}", final=True)
-    if profile.deleting:
-        return Standing(profile, ready=False, why="it is being deleted", final=True)
-    if is_ready(it):
-        return Standing(profile, ready=True)
-    reason = reason_of(it)
-    told = why_not_ready(it)
-    why = f"{reason}: {told}" if reason and reason != told else told
-    return Standing(profile, ready=False, why=why, final=reason in _FINAL)
 
 
 def _check_owner(standing: Standing, wanted: Profile) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kfspawner.profiles.directory import Choice, Standing
+from kfspawner.profiles.directory import Choice
 from kfspawner.profiles.profile import Owner, Profile, Role
+from kfspawner.profiles.standing import Standing
 from kfspawner.servers.images import read_image_profiles
 from kfspawner.servers.places import in_order, make_offers, make_places
 from tests.fakes.profiles import PROFILES

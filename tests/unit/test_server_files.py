@@ -15,8 +15,9 @@ from kfspawner.homes.datasets import read_datasets
 from kfspawner.homes.mounts import Mount, read_mounts
 from kfspawner.homes.place import Place
 from kfspawner.homes.source import read_home_source
-from kfspawner.profiles.directory import Choice, Standing
+from kfspawner.profiles.directory import Choice
 from kfspawner.profiles.profile import Role, read_declared
+from kfspawner.profiles.standing import Standing
 from kfspawner.servers.files import Files, Mounted
 from kfspawner.servers.spawner import KfSpawner
 from kfspawner.training.kinds import RunRequest, make_job
