@@ -18,10 +18,11 @@ _HUB = "app.kubernetes.io/name=hub"
 _AS_SERVICE = """
 import glob, os, sys
 seconds, token, *command = sys.argv[1:]
-for path in glob.glob("/proc/[0-9]*/cmdline"):
-    words = open(path, "rb").read().split(b"\\0")
-    if any(words[at].endswith(b"kfspawner") and words[at + 1] == b"idle" for at in range(2)):
-        lines = open(path.replace("cmdline", "environ")).read().split("\\0")
+# The hub's own is the first.
+for pid in sorted(int(it.split("/")[2]) for it in glob.glob("/proc/[0-9]*/cmdline")):
+    words = open(f"/proc/{pid}/cmdline").read().split("\\0")
+    if any(it.endswith("kfspawner") and then == "idle" for it, then in zip(words[:2], words[1:])):
+        lines = open(f"/proc/{pid}/environ").read().split("\\0")
         environ = dict(it.split("=", 1) for it in lines if it)
         if token == "admin":
             environ["JUPYTERHUB_API_TOKEN"] = os.environ["KFSPAWNER_ADMIN_TOKEN"]
