@@ -38,6 +38,9 @@ from kfspawner.servers.removal import is_of, is_removed, stop_all
 from kfspawner.servers.revocation import Revocation, follow_removals
 from kfspawner.servers.watch import Watching
 
+# Seconds between two tries to delete a pod.
+_DELETE_AGAIN = 1.0
+
 
 class Pods(Watching):
     """KubeSpawner's requests for a server's claim and pod, in a namespace that people share.
@@ -272,21 +275,27 @@ class Pods(Watching):
     async def _make_delete_pod_request(
         self, pod_name: str, delete_options: Any, grace_seconds: int, request_timeout: float
     ) -> bool:
-        """Delete the pod, and return True once it is gone, which KubeSpawner then looks for."""
+        """Delete the pod, and return True once it is gone, which KubeSpawner then looks for.
+
+        However long the API is away: JupyterHub forgets a server whose stop fails,
+        and its pod would run on.
+        """
+        request = (delete_options, grace_seconds, request_timeout)
+        while not await self._is_deleted(pod_name, *request):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(_DELETE_AGAIN)
+        await self._until_gone(f"{self.namespace}/{pod_name}")
+        return True
+
+    async def _is_deleted(self, pod_name: str, *request: Any) -> bool:
+        """Ask once for the end of the pod; say whether that was heard."""
         try:
             with mapped(f"stopping {pod_name}"):
-                deleted: bool = await super()._make_delete_pod_request(
-                    pod_name, delete_options, grace_seconds, request_timeout
-                )
+                return bool(await super()._make_delete_pod_request(pod_name, *request))
         except ClusterDenied:
             raise
         except ClusterError as error:
-            # Nothing is lost by asking again, which KubeSpawner does for a while.
             self.log.warning("%s", error)
             return False
-        if deleted:
-            await self._until_gone(f"{self.namespace}/{pod_name}")
-        return deleted
 
     async def _until_gone(self, key: str) -> None:
         view = self.pod_reflector

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from jupyterhub import orm
+from tornado.ioloop import IOLoop
 
 from kfspawner.profiles.api import Api, Object
 from kfspawner.profiles.resources import Selection
@@ -24,6 +26,7 @@ class Watching(Settings):
 
     # This class's own: a stock KubeSpawner in the same process has others.
     reflectors: ClassVar[dict[tuple[str, str | None], Any]] = {}
+    _noticing: asyncio.Task[None] | None = None
 
     @property
     def _cluster(self) -> Api:
@@ -94,6 +97,35 @@ class Watching(Settings):
         view = EventView(self._cluster, of_pods, pods.waiting, self.log)
         self.reflectors["events", None] = view
         return view
+
+    # JupyterHub looks at a server from time to time; at its end, it does at once.
+
+    def start_polling(self) -> None:
+        """Look at the server from time to time, and when its pod has ended."""
+        super().start_polling()
+        if self.poll_interval > 0:
+            self._noticing = asyncio.create_task(self._notice_end())
+
+    def stop_polling(self) -> None:
+        """Look no longer."""
+        super().stop_polling()
+        if self._noticing is not None:
+            self._noticing.cancel()
+            self._noticing = None
+
+    async def _notice_end(self) -> None:
+        while view := self.reflectors.get(("pods", None)):
+            news = view.changed(self._pod_key)
+            pod = view.pods.get(self._pod_key)
+            if pod is None or pod["status"].get("phase") in ("Succeeded", "Failed"):
+                # Not in this task: what a look leads to ends it.
+                IOLoop.current().add_callback(self._look)
+            await news.wait()
+
+    async def _look(self) -> None:
+        # Where somebody stops the server at this moment, they know.
+        if self._noticing is not None:
+            await self.poll_and_notify()
 
     @property
     def _pod_key(self) -> str:

@@ -14,6 +14,7 @@ from kfspawner.homes.source import HomeSource
 from kfspawner.profiles import patience
 from kfspawner.profiles.members import make_member_binding
 from kfspawner.profiles.profile import Role
+from kfspawner.servers import pods as of_a_server
 from kfspawner.servers.spawner import KfSpawner
 from tests.fakes.hub import FakeHub, load
 
@@ -129,11 +130,15 @@ async def test_an_api_that_is_busy_is_asked_when_it_says(
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_pod_that_the_api_does_not_delete_now_is_deleted_soon(
-    hub: FakeHub, spawner: KfSpawner, status: int
+async def test_a_pod_that_the_api_does_not_delete_now_is_deleted_once_it_does(
+    hub: FakeHub, spawner: KfSpawner, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     pod = hub.run(spawner)
-    answers = [ApiException(status=status, reason="not now"), ConnectionResetError()]
+    monkeypatch.setattr(of_a_server, "_DELETE_AGAIN", 0.001)
+    # For longer than KubeSpawner tries: JupyterHub would forget the server.
+    spawner.k8s_api_request_retry_timeout = 0
+    away = [ApiException(status=status, reason="not now"), ConnectionResetError()]
+    answers = [*away * 10]
 
     async def delete(**_: object) -> None:
         if answers:
