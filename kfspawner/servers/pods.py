@@ -27,6 +27,7 @@ from kfspawner.homes.home import (
 )
 from kfspawner.homes.place import Place
 from kfspawner.labels import USER_ANNOTATION
+from kfspawner.profiles import pace
 from kfspawner.profiles.answers import mapped
 from kfspawner.profiles.directory import Directory, shared_directory
 from kfspawner.profiles.patience import patiently
@@ -38,8 +39,8 @@ from kfspawner.servers.removal import is_of, is_removed, stop_all
 from kfspawner.servers.revocation import Revocation, follow_removals
 from kfspawner.servers.watch import Watching
 
-# Seconds between two tries to delete a pod.
-_DELETE_AGAIN = 1.0
+# Seconds until a pod that could not be deleted is deleted again; then longer.
+_DELETE_AGAIN = 0.5
 
 
 class Pods(Watching):
@@ -281,8 +282,10 @@ class Pods(Watching):
         and its pod would run on.
         """
         request = (delete_options, grace_seconds, request_timeout)
-        while not await self._is_deleted(pod_name, *request):  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(_DELETE_AGAIN)
+        pause = _DELETE_AGAIN
+        while not await self._is_deleted(pod_name, *request):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, pace.LATE)
         await self._until_gone(f"{self.namespace}/{pod_name}")
         return True
 
