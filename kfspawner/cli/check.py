@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -117,8 +117,12 @@ class Judge:
             return await _no_server(render({}))
         where = f"{self._declared.setting(profile)}['quota']"
         mend = f"raise {where}, or lower c.KfSpawner.image_profiles[{image_profile.key!r}]"
+        kinds: dict[str, Mapping[str, object]] = {
+            f"GPU kind {it.key}": {"gpu_kind": it.key} for it in image_profile.kinds.values()
+        }
         for size, chosen in (
             ("the smallest size", smallest(image_profile)),
+            *kinds.items(),
             ("the size that the form proposes", {}),
         ):
             rendered = await render(chosen)

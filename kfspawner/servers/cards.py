@@ -115,6 +115,7 @@ def make_card(profile: ImageProfile, chosen: Options | None, sent: Sent) -> Card
         accelerators=_accelerators(profile),
         simulated=profile.simulated and profile.gpu is not None,
         fields=[_as_sent(field, profile.key, sent) for field in fields],
+        lists=[_kinds(profile, chosen, sent)] if profile.kinds else [],
     )
 
 
@@ -130,6 +131,14 @@ def make_stock_card(entry: StockProfile, chosen: Options | None, sent: Sent) -> 
         description=entry.description,
         lists=[_listed(entry, option, mine, sent) for option in entry.options.values()],
     )
+
+
+def _kinds(profile: ImageProfile, chosen: Options | None, sent: Sent) -> Listed:
+    name, value = f"{profile.key}.gpu_kind", next(iter(profile.kinds))
+    if isinstance(chosen, ServerOptions) and chosen.gpu_kind in profile.kinds:
+        value = chosen.gpu_kind
+    choices = [(it.key, it.display_name) for it in profile.kinds.values()]
+    return Listed(name, "Kind of GPU", choices, first_of(sent, name, value))
 
 
 def first_of(sent: Sent, name: str, default: str = "") -> str:
@@ -191,6 +200,9 @@ def _accelerators(profile: ImageProfile) -> str:
         return "No GPU"
     least, most = show_cores(profile.gpu.minimum), show_cores(profile.gpu.maximum)
     count = most if least == most else f"{least} to {most}"
+    if profile.kinds:
+        kinds = ", ".join(it.display_name for it in profile.kinds.values())
+        return f"{count} {'GPU' if most == '1' else 'GPUs'}: {kinds}"
     called = call_device(profile.gpu_resource, int(profile.gpu.maximum))
     return f"{count} {called} ({profile.gpu_resource})"
 

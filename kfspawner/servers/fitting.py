@@ -98,7 +98,7 @@ class Capacity:
         placement
             Where servers may go.
         """
-        profile = offers.image_profiles(options.profile)[options.image_profile]
+        profile = _profile_of(options, offers)
         why = self._why_not(options, profile, placement)
         if not why:
             return Finding()
@@ -156,13 +156,15 @@ class Capacity:
             for place in places
             if options.image_profile in offers.image_profiles(place)
         ]
+        kinds = _profile_of(options, offers).kinds
+        wanted += [replace(options, gpu_kind=it) for it in kinds if it != options.gpu_kind]
         wanted += [
             default_options(options.profile, it)
             for key, it in offers.image_profiles(options.profile).items()
             if key != options.image_profile
         ]
         for it in wanted:
-            found = self._shrink(it, offers.image_profiles(it.profile)[it.image_profile], placement)
+            found = self._shrink(it, _profile_of(it, offers), placement)
             if found:
                 yield found
 
@@ -184,12 +186,20 @@ class Capacity:
 NOTHING_KNOWN = Capacity()
 
 
+def _profile_of(options: ServerOptions, offers: Offers) -> ImageProfile:
+    """Return the image profile of a server, with the kind of GPU that it has."""
+    profile = offers.image_profiles(options.profile)[options.image_profile]
+    return profile.of_kind(options.gpu_kind)
+
+
 def describe_options(options: ServerOptions, profile: ImageProfile) -> str:
     """Return the size of a server in words: ``2 cores, 4G and 1 GPU``."""
+    profile = profile.of_kind(options.gpu_kind)
     cores = show_cores(options.cpu)
     words = [f"{cores} {'core' if cores == '1' else 'cores'}", show_bytes(options.memory)]
     if options.gpu:
-        words.append(f"{options.gpu} {call_device(profile.gpu_resource, options.gpu)}")
+        called = profile.gpu_called or call_device(profile.gpu_resource, options.gpu)
+        words.append(f"{options.gpu} {called}")
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 

@@ -101,6 +101,7 @@ class Page:
             return Finding()
         form = {"profile": [place.name], "image_profile": [card.key]}
         form |= {f"{card.key}.{it.name}": [it.value] for it in card.fields}
+        form |= {it.name: [it.value] for it in card.lists}
         try:
             options = read_sizes(form_to_json(form, self.offers), self.offers)
         except OptionRefused:
@@ -148,18 +149,25 @@ def _with_capacity(card: Card, page: Page, place: Place | None) -> Card:
     profile = page.image_profiles.get(card.key)
     if profile is None:
         return card
-    rooms = page.capacity.rooms_of(profile, page.placement)
     found = page.find(card, place)
     card = replace(
         card,
         frameworks=show_frameworks(page.labels.get(card.key, {})),
-        free="" if page.capacity.rooms is None else show_free(profile, rooms),
+        free=_show_free(profile, page),
         why=found.why,
     )
     if found.nearest is None:
         return card
     instead = _call_instead(found.nearest, card.key, page, place)
     return replace(card, instead=instead, instead_value=to_instead(found.nearest))
+
+
+def _show_free(profile: ImageProfile, page: Page) -> str:
+    if page.capacity.rooms is None:
+        return ""
+    kinds = [profile.of_kind(key) for key in profile.kinds] or [profile]
+    shown = [(it, show_free(it, page.capacity.rooms_of(it, page.placement))) for it in kinds]
+    return ", ".join(f"{it.gpu_called}: {free}" if it.gpu_called else free for it, free in shown)
 
 
 def _call_instead(options: ServerOptions, key: str, page: Page, place: Place | None) -> str:

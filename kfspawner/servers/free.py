@@ -47,7 +47,8 @@ def show_free(profile: ImageProfile, rooms: Sequence[Room]) -> str:
         resource = profile.gpu_resource
         total = sum(it.node.allocatable.get(resource, 0) for it in rooms)
         free = sum(it.free.get(resource, 0) for it in rooms)
-        return f"{free} of {total} {call_device(resource, total)} free now"
+        called = "" if profile.gpu_called else f" {call_device(resource, total)}"
+        return f"{free} of {total}{called} free now"
     if not rooms:
         return "No node for it now"
     most = max(rooms, key=lambda it: (it.free.get("cpu", 0), it.free.get("memory", 0)))

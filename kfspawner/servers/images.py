@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kfspawner.errors import InputError
@@ -24,6 +24,7 @@ _FIELDS = frozenset(
         "simulated",
     }
 )
+_KIND_FIELDS = frozenset({"display_name", "resource", "node_selector", "tolerations"})
 _RANGE_FIELDS = frozenset({"min", "max", "default", "guarantee"})
 
 
@@ -56,6 +57,25 @@ class Range:
 
 
 @dataclass(frozen=True)
+class GpuKind:
+    """One product, or a slice of one, among which a person chooses.
+
+    Attributes
+    ----------
+    resource
+        The extended resource that it is counted by.
+    node_selector, tolerations
+        What leads to the nodes that have it, besides the image profile's own.
+    """
+
+    key: str
+    display_name: str
+    resource: str
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
 class ImageProfile:
     """One kind of server that a person can choose.
 
@@ -73,6 +93,10 @@ class ImageProfile:
         The extended resource that they are counted by.
     simulated
         True where the accelerators are only counted: no device is behind them.
+    kinds
+        The accelerators to choose from, the default first; empty where there is one kind.
+    gpu_called
+        What people call the kind that was chosen; empty where there is one.
     """
 
     key: str
@@ -86,6 +110,21 @@ class ImageProfile:
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: Sequence[Mapping[str, Any]] = ()
     simulated: bool = False
+    kinds: Mapping[str, GpuKind] = field(default_factory=dict)
+    gpu_called: str = ""
+
+    def of_kind(self, key: str) -> ImageProfile:
+        """Return this image profile with one kind of accelerator; itself, if it has one only."""
+        kind = self.kinds.get(key)
+        if kind is None:
+            return self
+        return replace(
+            self,
+            gpu_resource=kind.resource,
+            gpu_called=kind.display_name,
+            node_selector={**self.node_selector, **kind.node_selector},
+            tolerations=(*self.tolerations, *kind.tolerations),
+        )
 
 
 def read_image_profiles(raw: Mapping[str, Any]) -> dict[str, ImageProfile]:
@@ -109,7 +148,10 @@ def _read_profile(key: str, raw: Any) -> ImageProfile:
         )
     _check_fields(doing, raw, _FIELDS)
     gpu = dict(raw["gpu"]) if isinstance(raw.get("gpu"), Mapping) else raw.get("gpu")
-    resource = gpu.pop("resource", "nvidia.com/gpu") if isinstance(gpu, dict) else ""
+    resource, kinds = "", {}
+    if isinstance(gpu, dict):
+        resource = gpu.pop("resource", "nvidia.com/gpu")
+        kinds = _read_kinds(f"{doing}, gpu.kinds", gpu.pop("kinds", {}), resource)
     return ImageProfile(
         key=key,
         display_name=_typed(doing, "display_name", raw.get("display_name", key), str),
@@ -122,7 +164,31 @@ def _read_profile(key: str, raw: Any) -> ImageProfile:
         node_selector=dict(_typed(doing, "node_selector", raw.get("node_selector", {}), dict)),
         tolerations=tuple(_typed(doing, "tolerations", raw.get("tolerations", []), list)),
         simulated=_typed(doing, "simulated", raw.get("simulated", False), bool),
+        kinds=kinds,
     )
+
+
+def _read_kinds(doing: str, raw: Any, resource: str) -> dict[str, GpuKind]:
+    kinds: dict[str, GpuKind] = {}
+    for key, given in _typed(doing, "kinds", raw, dict).items():
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            raise InputError(
+                doing,
+                f"{key!r} is not a plain word",
+                "use lower-case letters, digits and single hyphens, a letter first",
+            )
+        within = f"{doing}.{key}"
+        _check_fields(within, given, _KIND_FIELDS)
+        kinds[key] = GpuKind(
+            key=key,
+            display_name=_typed(within, "display_name", given.get("display_name", key), str),
+            resource=_typed(within, "resource", given.get("resource", resource), str),
+            node_selector=dict(
+                _typed(within, "node_selector", given.get("node_selector", {}), dict)
+            ),
+            tolerations=tuple(_typed(within, "tolerations", given.get("tolerations", []), list)),
+        )
+    return kinds
 
 
 def _read_range(doing: str, raw: Any, read: Callable[[object], float]) -> Range:

@@ -26,7 +26,7 @@ from kfspawner.servers.stock import (
     read_stock_options,
 )
 
-FIELDS = ("profile", "image_profile", "cpu", "memory", "gpu")
+FIELDS = ("profile", "image_profile", "cpu", "memory", "gpu", "gpu_kind")
 _SIZES = FIELDS[2:]
 # Fields of the page itself, which say nothing about the server.
 _PAGE_FIELDS = frozenset({"_xsrf"})
@@ -82,6 +82,8 @@ class ServerOptions:
         The limit in bytes.
     gpu
         How many accelerators; 0 where the profile has none.
+    gpu_kind
+        Which of those that the profile has; empty where it has one kind.
     """
 
     profile: str
@@ -89,15 +91,18 @@ class ServerOptions:
     cpu: float
     memory: int
     gpu: int
+    gpu_kind: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON values that `read_options` reads back as these options."""
+        kind = {"gpu_kind": self.gpu_kind} if self.gpu_kind else {}
         return {
             "profile": self.profile,
             "image_profile": self.image_profile,
             "cpu": self.cpu,
             "memory": show_bytes(self.memory) if self.memory % 1024 == 0 else self.memory,
             "gpu": self.gpu,
+            **kind,
         }
 
 
@@ -146,6 +151,7 @@ def read_sizes(raw: Mapping[str, object], offers: Offers) -> ServerOptions:
         cpu=_read("cpu", raw, profile, profile.cpu),
         memory=int(_read("memory", raw, profile, profile.memory)),
         gpu=int(_read("gpu", raw, profile, profile.gpu)) if profile.gpu else _no_gpu(raw, profile),
+        gpu_kind=_read_kind(raw.get("gpu_kind"), profile),
     )
 
 
@@ -157,6 +163,7 @@ def default_options(place: str, profile: ImageProfile) -> ServerOptions:
         cpu=profile.cpu.default,
         memory=int(profile.memory.default),
         gpu=int(profile.gpu.default) if profile.gpu else 0,
+        gpu_kind=next(iter(profile.kinds), ""),
     )
 
 
@@ -210,6 +217,7 @@ def to_instead(options: ServerOptions) -> str:
 
 def make_overrides(profile: ImageProfile, options: ServerOptions) -> dict[str, Any]:
     """Return the KubeSpawner attributes that a server of these options has."""
+    profile = profile.of_kind(options.gpu_kind)
     devices = {profile.gpu_resource: str(options.gpu)} if options.gpu else {}
     return {
         "image": profile.image,
@@ -310,6 +318,18 @@ def _read(name: str, raw: Mapping[str, object], profile: ImageProfile, offered: 
     return value
 
 
+def _read_kind(value: object, profile: ImageProfile) -> str:
+    if value in (None, "") and not isinstance(value, bool):
+        return next(iter(profile.kinds), "")
+    if isinstance(value, str) and value in profile.kinds:
+        return value
+    raise OptionRefused(
+        f"choosing a server with gpu_kind={_few([repr(value)])}",
+        f"image profile {profile.key!r} has no such kind of GPU",
+        f"choose one of {', '.join(profile.kinds)}" if profile.kinds else "leave gpu_kind out",
+    )
+
+
 def _no_gpu(raw: Mapping[str, object], profile: ImageProfile) -> int:
     if raw.get("gpu", 0) in (0, None) and not isinstance(raw.get("gpu"), bool):
         return 0
@@ -362,6 +382,7 @@ _FORM_READERS: dict[str, Callable[[str], object]] = {
     "cpu": _form_number,
     "memory": _form_memory,
     "gpu": _form_number,
+    "gpu_kind": str,
 }
 
 

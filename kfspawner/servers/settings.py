@@ -49,7 +49,18 @@ class Settings(Defaults):
         out. Without `gpu` there is none; `resource` is `nvidia.com/gpu` unless
         given, or any extended resource of the cluster, such as `amd.com/gpu` or
         `nvidia.com/mig-1g.5gb`; `node_selector` may tell its products apart, such
-        as `{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}`. `simulated` says
+        as `{"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"}`. Where people choose
+        among several kinds for one image, `gpu` has the kinds too, the default first::
+
+            "gpu": {"min": 1, "max": 2, "kinds": {
+                "a100": {
+                    "display_name": "A100",
+                    "node_selector": {"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-80GB"},
+                },
+                "slice": {"display_name": "A100 slice", "resource": "nvidia.com/mig-1g.5gb"},
+            }}
+
+        A kind may have `resource`, `node_selector` and `tolerations`. `simulated` says
         on the form that no device is behind it. The form shows what the image's
         label `io.kfspawner.frameworks` says: `tensorflow=2.21.0 torch=2.15.0`.
 

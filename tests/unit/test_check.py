@@ -70,6 +70,14 @@ MISTAKES = {
         'c.JupyterHub.spawner_class = "nowhere.Spawner"',
         "looking for the spawner",
     ),
+    "a kind of GPU": (
+        (
+            'kinds = {"a": {}, "b": {"resource": "x/b"}}\n'
+            'c.KfSpawner.image_profiles["gpu"]["gpu"]["kinds"] = kinds\n'
+            'c.KfSpawner.profiles["vision"]["quota"]["requests.x/b"] = "0"'
+        ),
+        "profile vision, image profile gpu, role admin: choosing GPU kind b: the quota",
+    ),
     "personal name": (
         'c.KfSpawner.profiles["kf-alice"] = {"owner": "alice"}',
         "profile kf-alice: names with kf- are those of people's own profiles",
