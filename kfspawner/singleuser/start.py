@@ -9,15 +9,15 @@ imported.
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 from kfspawner.singleuser.later import Later, put_off
 
 MODULES = (
-    # jsonschema's formats `iri`, `uri` and the like.
+    # jsonschema's formats `iri` and `iri-reference`.
     Later("rfc3987_syntax", functions=("is_valid_syntax",), home="rfc3987_syntax.syntax_helpers"),
-    Later("rfc3986_validator", functions=("validate_rfc3986",)),
     # jupyterhub.log and jupyterhub.metrics belong to the hub first.
     Later("jupyterhub.handlers"),
     Later("jupyterhub.handlers.pages", classes=("HealthCheckHandler",)),
@@ -33,22 +33,23 @@ MODULES = (
 def main() -> None:
     """Run ``jupyterhub-singleuser`` with its own arguments and environment."""
     put_off(MODULES)
-    # Nothing that is loaded for good is garbage: look for some once the server starts.
+    # What is loaded now is kept: look for garbage only once all of it is there.
     gc.disable()
-    singleuser = import_module("jupyterhub.singleuser")
-    try:
-        _collect_from_start(import_module("jupyter_server.serverapp").ServerApp)
-    except (ImportError, AttributeError):
+    run = import_module("jupyterhub.singleuser").main
+    app: Any = getattr(run, "__self__", None)
+    if hasattr(app, "initialize_server"):
+        app.initialize_server = _then_collect(app.initialize_server)
+    else:
         gc.enable()
-    singleuser.main()
+    run()
 
 
-def _collect_from_start(app: Any) -> None:
-    start = app.start
+def _then_collect(initialize: Callable[..., Any]) -> Callable[..., Any]:
+    def initialized(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return initialize(*args, **kwargs)
+        finally:
+            gc.freeze()
+            gc.enable()
 
-    def collecting(self: Any) -> None:
-        gc.freeze()
-        gc.enable()
-        start(self)
-
-    app.start = collecting
+    return initialized

@@ -9,7 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -122,50 +123,67 @@ def test_whoever_asks_for_the_database_has_it() -> None:
 # The command.
 
 
+class Server:
+    """JupyterHub's application, as far as `main` knows it."""
+
+    did: ClassVar[list[str]] = []
+
+    @classmethod
+    def initialize_server(cls, argv: list[str]) -> str:
+        cls.did.append(f"initialized with {argv}, collecting: {gc.isenabled()}")
+        if "broken" in argv:
+            raise SystemExit(1)
+        return "server"
+
+    @classmethod
+    def launch_instance(cls) -> None:
+        cls.did.append(f"started {cls.initialize_server(argv=sys.argv[1:])}")
+        cls.did.append(f"collecting: {gc.isenabled()}")
+
+
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def did(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What a server did that is started by `main`."""
     did: list[str] = []
-
-    class App:
-        def start(self) -> None:
-            did.append(f"started, collecting: {gc.isenabled()}")
-
-    def main() -> None:
-        did.append(f"loaded, collecting: {gc.isenabled()}")
-        App().start()
-
+    monkeypatch.setattr(Server, "did", did)
+    monkeypatch.setattr(Server, "initialize_server", Server.initialize_server)
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
-    for name, module in (
-        ("jupyterhub.singleuser", SimpleNamespace(main=main)),
-        ("jupyter_server.serverapp", SimpleNamespace(ServerApp=App)),
-    ):
-        monkeypatch.setitem(sys.modules, name, module)
-    return did
-
-
-@pytest.fixture(autouse=True)
-def _collecting() -> Iterator[None]:
-    yield
+    monkeypatch.setattr(sys, "argv", ["kfspawner-singleuser", "--debug"])
+    hub = SimpleNamespace(main=Server.launch_instance)
+    monkeypatch.setitem(sys.modules, "jupyterhub.singleuser", hub)
+    yield did
     gc.enable()
     gc.unfreeze()
 
 
-def test_garbage_is_collected_once_the_server_starts(server: list[str]) -> None:
+def test_garbage_is_collected_once_the_server_is_there(did: list[str]) -> None:
     start.main()
 
-    assert server == ["loaded, collecting: False", "started, collecting: True"]
+    assert did == [
+        "initialized with ['--debug'], collecting: False",
+        "started server",
+        "collecting: True",
+    ]
 
 
-@pytest.mark.parametrize("serverapp", [None, ModuleType("changed")], ids=["none", "changed"])
-def test_another_server_starts_all_the_same(
-    server: list[str], serverapp: ModuleType | None, monkeypatch: pytest.MonkeyPatch
+def test_garbage_is_collected_however_the_start_ends(
+    did: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "jupyter_server.serverapp", serverapp)
+    monkeypatch.setattr(sys, "argv", ["kfspawner-singleuser", "broken"])
+
+    with pytest.raises(SystemExit):
+        start.main()
+    assert gc.isenabled()
+
+
+def test_another_application_collects_from_its_beginning(
+    did: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = SimpleNamespace(main=lambda: did.append(f"other, collecting: {gc.isenabled()}"))
+    monkeypatch.setitem(sys.modules, "jupyterhub.singleuser", other)
 
     start.main()
-
-    assert server == ["loaded, collecting: True", "started, collecting: True"]
+    assert did == ["other, collecting: True"]
 
 
 @pytest.mark.parametrize(
