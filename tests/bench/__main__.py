@@ -25,6 +25,7 @@ from tests.bench.measures import run_pairs, spawn_pairs, time_packaging
 from tests.bench.page import measure_pages, report_pages
 from tests.bench.profiles import measure_profiles, report_profiles
 from tests.bench.report import Verdict, bounded, compare, describe
+from tests.bench.start import measure_starts, report_starts
 from tests.bench.watch import measure_watch, report_watch
 from tests.cluster.cluster import Cluster
 from tests.cluster.people import Hub
@@ -32,6 +33,8 @@ from tests.cluster.people import Hub
 PACKAGING_BOUND = 2.0
 RUN_BOUND = 3.0
 TURNS = 5
+# Where a p95 is bounded, too.
+MANY_TURNS = 20
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ PARTS: Mapping[str, Callable[[Scene], Iterable[Verdict]]] = {
     "lists": lambda it: report_lists(measure_lists(it.person, it.cluster)),
     "page": lambda it: report_pages(measure_pages(it.hub, it.cluster)),
     "profiles": lambda it: report_profiles(measure_profiles(it.cluster)),
+    "start": lambda it: report_starts(*measure_starts(it.person, it.cluster, MANY_TURNS)),
     "watch": lambda it: report_watch(measure_watch(it.person, it.cluster)),
 }
 

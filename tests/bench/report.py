@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, quantiles
 
 
 @dataclass
@@ -43,6 +43,11 @@ def describe(label: str, seconds: Sequence[float], unit: str = "s") -> str:
     return f"{label:<52}{median(seconds):6.2f} {unit}   ({min(seconds):.2f} to {max(seconds):.2f})"
 
 
+def spread(label: str, seconds: Sequence[float]) -> str:
+    """Return a line with the median of `seconds`, their p95, and how many they are."""
+    return f"{label:<52}{median(seconds):6.2f} s   (p95 {p95(seconds):.2f}, n={len(seconds)})"
+
+
 def compare(pairs: Pairs) -> Iterator[Verdict]:
     """Yield difference and ratio of pairs that took turns."""
     yield Verdict(describe("    difference", pairs.differences))
@@ -52,3 +57,23 @@ def compare(pairs: Pairs) -> Iterator[Verdict]:
 def bounded(pairs: Pairs, bound: float) -> Verdict:
     """Return whether ours takes at most so many seconds more, at the median."""
     return Verdict(f"    at most +{bound:g} s", median(pairs.differences) <= bound)
+
+
+def p95(seconds: Sequence[float]) -> float:
+    """Return what 19 of 20 do not exceed."""
+    return quantiles(seconds, n=20, method="inclusive")[-1]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """At most how many times as long as its peer something takes."""
+
+    median: float
+    p95: float
+
+
+def over(label: str, ours: Sequence[float], peer: Sequence[float], bound: Bound) -> Verdict:
+    """Return how many times as much ours is: its median over the peer's, its p95 over theirs."""
+    middle, tail = median(ours) / median(peer), p95(ours) / p95(peer)
+    text = f"{label}: {middle:.2f} (p95 {tail:.2f}), at most {bound.median:g} (p95 {bound.p95:g})"
+    return Verdict(text, middle <= bound.median and tail <= bound.p95)
