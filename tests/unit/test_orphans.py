@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 
@@ -13,8 +14,10 @@ from sqlalchemy.orm import Session
 from kfspawner.errors import ClusterDenied
 from kfspawner.profiles.api import Object
 from kfspawner.profiles.resources import Selection
+from kfspawner.servers import orphans
 from kfspawner.servers.orphans import Orphans, Policy, find_orphans
 from kfspawner.servers.podview import PodView
+from kfspawner.servers.spawner import KfSpawner
 from kfspawner.servers.watch import read_owned
 from tests.fakes.api import FakeApi
 from tests.fakes.hub import FakeHub, pod_of
@@ -215,6 +218,32 @@ async def test_a_servers_pod_says_whose_it_is(hub: FakeHub) -> None:
     # Outside of a cluster, KubeSpawner calls the hub's namespace so.
     assert dict(find_orphans({key: made}, (), "default")) == {key: made}
     assert not dict(find_orphans({key: made}, {key}, "default"))
+
+
+async def test_the_hub_looks_for_them_from_its_first_server_on(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphans, "_EVERY", 0.01)
+    engine = create_engine("sqlite://")
+    orm.Base.metadata.create_all(engine)
+    hub.api.put({"kind": "Namespace", "metadata": {"name": "vision"}})
+    hub.api.put(pod(hub="default"))
+    hub.api.put(pod("server-bob", hub="another"))
+    first, second = (hub.make_spawner(it, orphans="stop", orphan_grace=0) for it in ("bob", "eve"))
+    with Session(engine) as db:
+        first.user.db = db
+        await first._start_watching_pods()
+        begun = KfSpawner.reflectors["orphans", None]
+        await second._start_watching_pods()
+        for _ in range(500):
+            if ("Pod", "vision", "server-alice") not in hub.api.objects:
+                break
+            await asyncio.sleep(0.01)
+        assert ("Pod", "vision", "server-alice") not in hub.api.objects
+        assert KfSpawner.reflectors["orphans", None] is begun
+        await begun.stop()
+    assert ("Pod", "vision", "server-bob") in hub.api.objects
+    engine.dispose()
 
 
 def test_what_the_hub_has_is_what_its_database_says() -> None:
