@@ -8,10 +8,10 @@ from datetime import timedelta
 import click
 
 from kfspawner.cli.adoption import adopt, carry_on, find_candidates, find_unfinished
+from kfspawner.cli.age import AgeType
 from kfspawner.cli.connection import on_cluster
 from kfspawner.cli.home_listing import Home, describe, find_homes, make_table, show_size
 from kfspawner.cli.home_requests import archive, hand_over, older_than, purge, restore
-from kfspawner.cli.provisioner import AgeType
 from kfspawner.errors import Error, InputError
 from kfspawner.homes.place import Place
 from kfspawner.names import namespace_name

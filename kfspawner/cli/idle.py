@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from kfspawner.cli.provisioner import AgeType
+from kfspawner.cli.age import AgeType
 from kfspawner.context import SECRET_VARIABLE
 from kfspawner.errors import InputError
 from kfspawner.hub.api import URL_VARIABLE, HubApi

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import signal
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
+from kfspawner.cli.age import AgeType
 from kfspawner.homes.export import Export
 from kfspawner.homes.mounter import Mounter
 from kfspawner.homes.provisioner import Provisioner
@@ -20,24 +19,6 @@ from kfspawner.homes.service import Service
 from kfspawner.homes.steps import Settings
 from kfspawner.homes.volume import Server
 from kfspawner.profiles.api import Api
-
-_AGE = re.compile(r"([0-9]{1,5})([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-class AgeType(click.ParamType):  # type: ignore[type-arg]
-    """A span of time: ``30d``, ``12h``, ``90s``."""
-
-    name = "AGE"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
-        """Return the span that `value` writes."""
-        if isinstance(value, timedelta):
-            return value
-        match = _AGE.fullmatch(value.strip())
-        if not match:
-            self.fail(f"{value!r} is no span of time: write 30d, 12h, 45m or 90s", param, ctx)
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 @click.command(context_settings={"show_default": True})
