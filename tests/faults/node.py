@@ -19,7 +19,6 @@ from deploy.node import layout as at
 from deploy.node.layout import Layout
 from deploy.node.lifecycle import init_pid
 from tests.cluster.cluster import Cluster, Object, until
-from tests.cluster.people import Hub
 from tests.faults.proxy import ApiProxy
 
 ROOT = Path(__file__).parents[2]
@@ -90,26 +89,6 @@ def _is_ready(cluster: Cluster) -> bool:
         return cluster.status_of("/readyz") == 200
     except HTTPError:
         return False
-
-
-@contextmanager
-def configured(cluster: Cluster, hub: Hub, text: str) -> Iterator[None]:
-    """Have the hub run with more in its config."""
-    deployment = cluster.plain(cluster.apps.read_namespaced_deployment("hub", NAMESPACE))
-    volumes = deployment["spec"]["template"]["spec"]["volumes"]
-    (name,) = [it["configMap"]["name"] for it in volumes if it["name"] == "config-d"]
-
-    def write(content: str | None) -> None:
-        patch = {"data": {"90-test.py": content}}
-        cluster.core.patch_namespaced_config_map(name, NAMESPACE, patch)
-        hub.restart()
-        hub.wait(90)
-
-    write(text)
-    try:
-        yield
-    finally:
-        write(None)
 
 
 # Packets.

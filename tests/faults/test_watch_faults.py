@@ -108,7 +108,6 @@ def test_the_network_between_drops_every_packet(people: People, cluster: Cluster
         pytest.param("pods", 429),
         pytest.param("pods", 409, marks=LONG),
         pytest.param("persistentvolumeclaims", 429, marks=LONG),
-        pytest.param("persistentvolumeclaims", 409, marks=LONG),
     ],
 )
 def test_a_start_goes_on_where_the_api_server_asks_for_patience(
