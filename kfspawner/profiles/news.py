@@ -18,15 +18,17 @@ class News:
 
     def __init__(self) -> None:
         self._waiting: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        self._following: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._wanted: dict[str, float] = {}
 
     def of(self, key: str) -> asyncio.Event:
         """Return what is set at the next news of `key`, and never again: ask anew after it."""
         self.want(key)
-        event = self._waiting.get(key)
-        if event is None:
-            event = self._waiting[key] = asyncio.Event()
-        return event
+        return _one_of(self._waiting, key)
+
+    def quietly(self, key: str) -> asyncio.Event:
+        """Return the same for who follows `key` for long: it does not become wanted."""
+        return _one_of(self._following, key)
 
     def want(self, key: str) -> None:
         """Take note that somebody asks about `key`."""
@@ -48,8 +50,18 @@ class News:
         if event is not None:
             self.want(key)
             event.set()
+        event = self._following.pop(key, None)
+        if event is not None:
+            event.set()
 
     def tell_all(self) -> None:
         """Wake everyone who waits."""
-        for key in list(self._waiting):
+        for key in {*self._waiting, *self._following}:
             self.tell(key)
+
+
+def _one_of(events: WeakValueDictionary[str, asyncio.Event], key: str) -> asyncio.Event:
+    event = events.get(key)
+    if event is None:
+        event = events[key] = asyncio.Event()
+    return event

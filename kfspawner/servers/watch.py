@@ -115,7 +115,7 @@ class Watching(Settings):
 
     async def _notice_end(self) -> None:
         while view := self.reflectors.get(("pods", None)):
-            news = view.changed(self._pod_key)
+            news = view.waiting.quietly(self._pod_key)
             pod = view.pods.get(self._pod_key)
             if pod is None or pod["status"].get("phase") in ("Succeeded", "Failed"):
                 # Not in this task: what a look leads to ends it.

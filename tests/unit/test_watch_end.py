@@ -59,6 +59,12 @@ async def test_a_pod_that_has_failed(
     assert not hub.view.pods
 
 
+async def test_who_follows_a_server_asks_for_no_events(hub: FakeHub, spawner: KfSpawner) -> None:
+    follow(spawner)
+    await asyncio.sleep(0.01)
+    assert not hub.view.waiting.is_wanted(f"{spawner.namespace}/{spawner.pod_name}")
+
+
 async def test_nobody_looks_after_the_stop(hub: FakeHub, spawner: KfSpawner) -> None:
     ended = follow(spawner)
     await asyncio.sleep(0.01)
