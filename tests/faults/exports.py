@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def small(path: str, *options: str) -> Iterator[Small]:
             in_node("umount", made.mounted)
     finally:
         _serve(before)
-        in_node("umount", "-l", made.directory)
+        in_node("umount", made.directory)
         in_node("rmdir", made.directory, made.mounted)
 
 
@@ -94,6 +95,7 @@ def _describe(made: Small) -> str:
 
 
 def _serve(config: str) -> None:
-    """Have the server read another configuration."""
+    """Have the server read another configuration; it does not say when it has."""
     _CONFIG.write_text(config)
     in_node("kill", "-HUP", str(status().pid("nfs-server")))
+    time.sleep(2)
