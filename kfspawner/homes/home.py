@@ -192,8 +192,17 @@ def _check_owner(found: Object, metadata: Mapping[str, Any]) -> None:
         )
 
 
-async def wait_for_mount(api: Api, profile: str, mount: Mount, source: HomeSource) -> None:
+async def wait_for_mount(
+    api: Api, profile: str, mount: Mount, source: HomeSource, seconds: float | None = None
+) -> None:
     """Return once the claim of a mount is there as it is wanted, and has its volume.
+
+    Parameters
+    ----------
+    api, profile, mount, source
+        The cluster, where it is mounted, what, and where homes come from.
+    seconds
+        For how long to wait; None for as long as for a home.
 
     Raises
     ------
@@ -207,7 +216,8 @@ async def wait_for_mount(api: Api, profile: str, mount: Mount, source: HomeSourc
 
     key = ("PersistentVolumeClaim", mount.claim, profile)
     where = f"{mount.server}:{mount.path}" if mount.server else _where(source)
-    await _wait_bound(api, key, await patiently(lambda: api.get(*key)), where, is_it)
+    found = await patiently(lambda: api.get(*key))
+    await _wait_bound(api, key, found, where, is_it, seconds)
 
 
 def _where(source: HomeSource) -> str:
@@ -220,9 +230,11 @@ async def _wait_bound(
     found: Object | None,
     where: str,
     is_it: Callable[[Object], bool] = lambda _: True,
+    seconds: float | None = None,
 ) -> None:
     """Return once a claim has its volume, and is the one that is meant."""
-    deadline = time.monotonic() + _BOUND_SECONDS
+    seconds = _BOUND_SECONDS if seconds is None else seconds
+    deadline = time.monotonic() + seconds
     while True:
         if found is None:
             why = "there is none"
@@ -239,7 +251,7 @@ async def _wait_bound(
             _, name, namespace = key
             raise ClusterError(
                 f"preparing claim {name} in {namespace}",
-                why or f"it has no volume after {_BOUND_SECONDS:.0f} seconds",
+                why or f"it has no volume after {seconds:.0f} seconds",
                 f"the files are on {where}; tell the administrator to look "
                 "at that server, and at `kubectl -n kfspawner-homes logs deploy/provisioner`",
             )

@@ -350,7 +350,7 @@ class Choosing(Pods):
         self._pvc_exists = False
         self._options = None
         self._mounted = ()
-        self._begun = ""
+        self._remarks = ()
 
 
 async def _render_form_of(spawner: Choosing) -> str:

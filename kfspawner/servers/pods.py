@@ -25,6 +25,7 @@ from kfspawner.homes.home import (
     make_home_claim,
     wait_for_mount,
 )
+from kfspawner.homes.mounts import Mount
 from kfspawner.homes.place import Place
 from kfspawner.labels import USER_ANNOTATION
 from kfspawner.profiles import pace
@@ -41,6 +42,8 @@ from kfspawner.servers.watch import Watching
 
 # Seconds until a pod that could not be deleted is deleted again; then longer.
 _DELETE_AGAIN = 0.5
+# For how many seconds a start waits for a folder of another profile.
+_FOLDER_SECONDS = 10.0
 
 
 class Pods(Watching):
@@ -52,8 +55,8 @@ class Pods(Watching):
 
     # What it mounts besides a home, once its profile is chosen.
     _mounted: Sequence[Mounted] = ()
-    # What there is to say of a home that this start has made.
-    _begun = ""
+    # What this start has to say of a person's files.
+    _remarks: tuple[str, ...] = ()
     # The uid of the pod that was made for the server; empty while it is not known.
     _pod_uid = ""
 
@@ -114,7 +117,7 @@ class Pods(Watching):
                 made = await asyncio.gather(
                     *(ensure_home(self._cluster, it, source) for it in claims)
                 )
-                self._begun = _say_begun(pvc) if made[0] else ""
+                self._remarks = (_say_begun(pvc),) if made[0] else ()
         except ClusterDenied as error:
             raise await self._explained(error) from error
         await self._ensure_mounts()
@@ -143,34 +146,45 @@ class Pods(Watching):
         """Have the provisioner make what the server mounts besides, and wait for it."""
         self._follow_removals()
         folders = [it for it in self._mounted if it.folder_of]
-        there = await asyncio.gather(*(self._has_folder(it.folder_of) for it in folders))
-        for folder, is_there in zip(folders, there, strict=True):
-            if not is_there:
-                self._leave_out(folder)
+        await asyncio.gather(*(self._ensure_folder(it) for it in folders))
         found = [self._files.home(), *(it.mount for it in self._mounted)]
         mounts = {mount.claim: mount for mount in found if mount}
         if mounts or self.home_source.is_ours:
             # What is written of before, and is not wanted any more, goes.
             await ask_for_mounts(self._cluster, self.namespace, self.user.name, mounts)
-        source = self.home_source
+        for folder in [it for it in self._mounted if it.folder_of]:
+            mounts.pop(folder.claim, None)
         await asyncio.gather(
-            *(wait_for_mount(self._cluster, self.namespace, it, source) for it in mounts.values())
+            *(self._wait_for_folder(it) for it in self._mounted if it.folder_of),
+            *(self._wait_for(it) for it in mounts.values()),
         )
 
-    async def _has_folder(self, profile: str) -> bool:
-        """Have the folder of another profile made; False if that cannot be now."""
-        try:
-            await ensure_home(self._cluster, self._make_folder(profile), self.home_source)
-        except ClusterError as error:
-            # Its quota may be full; a person's own server does without.
-            self.log.warning("%s starts without a folder: %s", self._log_name, error)
-            return False
-        return True
+    async def _wait_for(self, mount: Mount, seconds: float | None = None) -> None:
+        await wait_for_mount(self._cluster, self.namespace, mount, self.home_source, seconds)
 
-    def _leave_out(self, mounted: Mounted) -> None:
-        self._mounted = [it for it in self._mounted if it is not mounted]
+    async def _wait_for_folder(self, folder: Mounted) -> None:
+        """Wait for the folder of another profile, or do without: a run may hold another claim."""
+        assert folder.mount  # noqa: S101 - it is another profile's
+        try:
+            await self._wait_for(folder.mount, _FOLDER_SECONDS)
+        except ClusterError as error:
+            self._leave_out(folder, error)
+
+    async def _ensure_folder(self, folder: Mounted) -> None:
+        """Have the folder of another profile made, or do without: its quota may be full."""
+        made = self._make_folder(folder.folder_of)
+        try:
+            await ensure_home(self._cluster, made, self.home_source)
+        except ClusterError as error:
+            self._leave_out(folder, error)
+
+    def _leave_out(self, folder: Mounted, error: ClusterError) -> None:
+        self.log.warning("%s starts without a folder: %s", self._log_name, error)
+        said = f"Starting without the folder of {folder.folder_of} this time: {error.cause}"
+        self._remarks = (*self._remarks, said)
+        self._mounted = [it for it in self._mounted if it is not folder]
         for name in ("volumes", "volume_mounts"):
-            setattr(self, name, [it for it in getattr(self, name) if it["name"] != mounted.name])
+            setattr(self, name, [it for it in getattr(self, name) if it["name"] != folder.name])
 
     async def _make_create_pod_request(self, pod: Any, _request_timeout: float) -> bool:
         """Create the pod and return True; False if an old one of this server goes first.

@@ -208,13 +208,13 @@ class Starting(Choosing):
 
     async def progress(self) -> AsyncGenerator[Step, None]:
         """Yield KubeSpawner's progress, and what the pod waits for, as one can act on it."""
-        begun = ""
+        told = 0
 
         def look() -> str:
-            nonlocal begun
-            if self._begun != begun:
-                begun = self._begun
-                return begun
+            nonlocal told
+            if told < len(self._remarks):
+                told += 1
+                return self._remarks[told - 1]
             return self._waits_for()
 
         async with aclosing(interleave(self._events_told(), look)) as steps:

@@ -18,6 +18,7 @@ from kfspawner.homes.source import read_home_source
 from kfspawner.profiles.directory import Choice
 from kfspawner.profiles.profile import Role, read_declared
 from kfspawner.profiles.standing import Standing
+from kfspawner.servers import pods
 from kfspawner.servers.files import Files, Mounted
 from kfspawner.servers.spawner import KfSpawner
 from kfspawner.training.kinds import RunRequest, make_job
@@ -241,6 +242,8 @@ async def test_a_folder_that_cannot_be_made_is_left_out_of_all(shared: FakeHub) 
         ["folder-vision", f"{SHARED}/vision", False]
     ]
     assert list(written(shared, "kf-bob")) == ["folder-vision"]
+    (said,) = spawner._remarks
+    assert said.startswith("Starting without the folder of speech this time: ")
     # And it is there again when that has passed.
     assert mounts(await start(spawner)) == own
 
@@ -256,6 +259,29 @@ async def test_whoever_is_no_member_any_more_has_its_folder_no_more(shared: Fake
     assert mounts(pod) == {path: it for path, it in OWN.items() if "vision" not in path}
     assert (CLAIM, "kf-bob", "folder-vision") not in shared.api.objects
     assert (CLAIM, "vision", "profile-folder") in shared.api.objects
+
+
+async def test_a_folder_whose_earlier_claim_is_held_is_left_out(
+    shared: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pods, "_FOLDER_SECONDS", 0.1)
+    spawner = shared.make_spawner("bob", home=NFS)
+    await start(spawner)
+    # A run has it mounted: the cluster keeps it.
+    held = shared.api.objects[CLAIM, "kf-bob", "folder-vision"]
+    going = {"deletionTimestamp": "2026-11-24T10:15:00Z", "finalizers": ["x"]}
+    held["metadata"] |= going
+
+    pod = await start(spawner)
+
+    assert mounts(pod) == {path: it for path, it in OWN.items() if "vision" not in path}
+    (said,) = spawner._remarks
+    assert said == (
+        "Starting without the folder of vision this time: "
+        "an earlier one is being taken away, and perhaps archived"
+    )
+    # It is asked for all the same.
+    assert "folder-vision" in written(shared, "kf-bob")
 
 
 async def test_whoever_only_looks_by_now_waits_for_a_claim_that_is_read_only(

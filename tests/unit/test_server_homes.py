@@ -151,10 +151,10 @@ async def test_who_begins_without_files_is_told(nfs_hub: FakeHub) -> None:
     await make_claims(spawner)
 
     said = "Made a home for 'bob' in profile kf-bob: there was none under this name"
-    assert spawner._begun == said
+    assert spawner._remarks == (said,)
     await load(spawner)
     await make_claims(spawner)
-    assert spawner._begun == ""
+    assert not spawner._remarks
 
 
 async def test_nothing_of_a_claim_leaks_into_the_next_start(nfs_hub: FakeHub) -> None:

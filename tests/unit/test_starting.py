@@ -273,7 +273,7 @@ async def test_progress_speaks_of_this_pod_alone(hub: FakeHub) -> None:
     assert [step["message"].split(":")[0] for step in steps] == ["Waiting for a GPU"]
 
 
-async def test_progress_tells_once_that_a_home_was_made(hub: FakeHub) -> None:
+async def test_progress_tells_each_remark_once(hub: FakeHub) -> None:
     spawner = hub.make_spawner()
     spawner._start_future = asyncio.get_running_loop().create_future()
     told: list[str] = []
@@ -282,12 +282,12 @@ async def test_progress_tells_once_that_a_home_was_made(hub: FakeHub) -> None:
         told.extend([step["message"] async for step in spawner.progress()])
 
     following = asyncio.create_task(follow())
-    spawner._begun = "Made a home"
-    await asyncio.sleep(2.2)
+    spawner._remarks = ("Made a home", "Without a folder")
+    await asyncio.sleep(3.2)
     spawner._start_future.set_result(None)
     await following
 
-    assert told == ["Made a home"]
+    assert told == ["Made a home", "Without a folder"]
 
 
 async def test_the_last_words_of_a_server_are_in_its_pods_status(hub: FakeHub) -> None:
