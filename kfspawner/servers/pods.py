@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
-
-from jupyterhub import orm
 
 from kfspawner.errors import (
     ClusterBusy,
@@ -16,96 +13,42 @@ from kfspawner.errors import (
     ClusterUnreachable,
     ObjectExists,
 )
-from kfspawner.homes.asking import ask_for_mounts, drop_mounts
-from kfspawner.homes.datasets import read_datasets
+from kfspawner.homes.asking import drop_mounts
 from kfspawner.homes.home import (
     ask_to_archive,
     ensure_home,
     find_home,
-    make_home_claim,
-    wait_for_mount,
 )
-from kfspawner.homes.mounts import Mount
 from kfspawner.homes.place import Place
 from kfspawner.labels import USER_ANNOTATION
 from kfspawner.profiles import pace
 from kfspawner.profiles.answers import mapped
-from kfspawner.profiles.directory import Directory, shared_directory
 from kfspawner.profiles.patience import patiently
 from kfspawner.profiles.profile import Manifest
 from kfspawner.profiles.resources import Selection
-from kfspawner.servers.files import Files, Mounted
+from kfspawner.servers.mounting import Mounting
 from kfspawner.servers.over_quota import explain
 from kfspawner.servers.removal import is_of, is_removed, stop_all
-from kfspawner.servers.revocation import Revocation, follow_removals
-from kfspawner.servers.watch import Watching
 
 # Seconds until a pod that could not be deleted is deleted again; then longer.
 _DELETE_AGAIN = 0.5
-# For how many seconds a start waits for a folder of another profile.
-_FOLDER_SECONDS = 10.0
 
 
-class Pods(Watching):
+class Pods(Mounting):
     """KubeSpawner's requests for a server's claim and pod, in a namespace that people share.
 
     KubeSpawner takes whatever has the name of a person's pod for theirs. Where
     two names come to one slug that would be somebody else's; it stays.
     """
 
-    # What it mounts besides a home, once its profile is chosen.
-    _mounted: Sequence[Mounted] = ()
-    # What this start has to say of a person's files.
-    _remarks: tuple[str, ...] = ()
     # The uid of the pod that was made for the server; empty while it is not known.
     _pod_uid = ""
-
-    @property
-    def _directory(self) -> Directory:
-        return shared_directory(lambda: self._cluster, self.log)
-
-    @property
-    def _groups(self) -> list[str]:
-        return [group.name for group in self.user.groups]
 
     @property
     def _doing(self) -> str:
         return f"starting the server of {self.user.name}"
 
     # What is made.
-
-    @property
-    def _ids(self) -> tuple[int, int]:
-        """The uid and gid that own a person's files: those of their server."""
-        uid, gid = (it(self) if callable(it) else it for it in (self.uid, self.gid))
-        return int(uid), int(gid or 0)
-
-    @property
-    def _files(self) -> Files:
-        return Files(
-            person=self.user.name,
-            profile=self.namespace,
-            source=self.home_source,
-            shared_home=self.shared_home,
-            datasets=read_datasets(self.datasets),
-        )
-
-    def get_pvc_manifest(self) -> Manifest:
-        """Return the claim of the person's home: in the profile, or in their own."""
-        own = self._files.own_home
-        home = own or Place(self.namespace, self.user.name)
-        claim = make_home_claim(self.home_source, home, self._ids)
-        if not own:
-            claim["metadata"]["name"] = self.pvc_name
-        return claim
-
-    def get_folder_manifest(self) -> Manifest | None:
-        """Return the claim of what the profile shares; None where it shares nothing."""
-        return self._make_folder(self.namespace) if self._files.has_folder() else None
-
-    def _make_folder(self, profile: str) -> Manifest:
-        # Whoever is in the group may write in it, and only there.
-        return make_home_claim(self.home_source, Place(profile), (0, self._ids[1]))
 
     async def _make_create_pvc_request(self, pvc: Manifest, _request_timeout: float) -> bool:
         claims = [it for it in (pvc, self.get_folder_manifest()) if it]
@@ -122,69 +65,6 @@ class Pods(Watching):
             raise await self._explained(error) from error
         await self._ensure_mounts()
         return True
-
-    def _follow_removals(self) -> None:
-        """From now on, take off profiles what people may not have mounted there any more."""
-        if self.home_source.is_ours:
-            follow_removals(self._make_revocation)
-
-    def _make_revocation(self) -> Revocation:
-        db = self.user.db
-
-        def people() -> dict[str, list[str]]:
-            found: dict[str, list[str]] = {}
-            asked = db.query(orm.User.name, orm.Group.name).outerjoin(orm.User.groups)
-            for person, group in asked:
-                found.setdefault(person, []).extend([group] if group else [])
-            return found
-
-        return Revocation(
-            self._cluster, self._directory, people, self.log, stops=self.stop_on_removal
-        )
-
-    async def _ensure_mounts(self) -> None:
-        """Have the provisioner make what the server mounts besides, and wait for it."""
-        self._follow_removals()
-        folders = [it for it in self._mounted if it.folder_of]
-        await asyncio.gather(*(self._ensure_folder(it) for it in folders))
-        found = [self._files.home(), *(it.mount for it in self._mounted)]
-        mounts = {mount.claim: mount for mount in found if mount}
-        if mounts or self.home_source.is_ours:
-            # What is written of before, and is not wanted any more, goes.
-            await ask_for_mounts(self._cluster, self.namespace, self.user.name, mounts)
-        for folder in [it for it in self._mounted if it.folder_of]:
-            mounts.pop(folder.claim, None)
-        await asyncio.gather(
-            *(self._wait_for_folder(it) for it in self._mounted if it.folder_of),
-            *(self._wait_for(it) for it in mounts.values()),
-        )
-
-    async def _wait_for(self, mount: Mount, seconds: float | None = None) -> None:
-        await wait_for_mount(self._cluster, self.namespace, mount, self.home_source, seconds)
-
-    async def _wait_for_folder(self, folder: Mounted) -> None:
-        """Wait for the folder of another profile, or do without: a run may hold another claim."""
-        assert folder.mount  # noqa: S101 - it is another profile's
-        try:
-            await self._wait_for(folder.mount, _FOLDER_SECONDS)
-        except ClusterError as error:
-            self._leave_out(folder, error)
-
-    async def _ensure_folder(self, folder: Mounted) -> None:
-        """Have the folder of another profile made, or do without: its quota may be full."""
-        made = self._make_folder(folder.folder_of)
-        try:
-            await ensure_home(self._cluster, made, self.home_source)
-        except ClusterError as error:
-            self._leave_out(folder, error)
-
-    def _leave_out(self, folder: Mounted, error: ClusterError) -> None:
-        self.log.warning("%s starts without a folder: %s", self._log_name, error)
-        said = f"Starting without the folder of {folder.folder_of} this time: {error.cause}"
-        self._remarks = (*self._remarks, said)
-        self._mounted = [it for it in self._mounted if it is not folder]
-        for name in ("volumes", "volume_mounts"):
-            setattr(self, name, [it for it in getattr(self, name) if it["name"] != folder.name])
 
     async def _make_create_pod_request(self, pod: Any, _request_timeout: float) -> bool:
         """Create the pod and return True; False if an old one of this server goes first.

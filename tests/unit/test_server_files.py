@@ -18,7 +18,7 @@ from kfspawner.homes.source import read_home_source
 from kfspawner.profiles.directory import Choice
 from kfspawner.profiles.profile import Role, read_declared
 from kfspawner.profiles.standing import Standing
-from kfspawner.servers import pods
+from kfspawner.servers import mounting
 from kfspawner.servers.files import Files, Mounted
 from kfspawner.servers.spawner import KfSpawner
 from kfspawner.training.kinds import RunRequest, make_job
@@ -264,7 +264,7 @@ async def test_whoever_is_no_member_any_more_has_its_folder_no_more(shared: Fake
 async def test_a_folder_whose_earlier_claim_is_held_is_left_out(
     shared: FakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pods, "_FOLDER_SECONDS", 0.1)
+    monkeypatch.setattr(mounting, "_FOLDER_SECONDS", 0.1)
     spawner = shared.make_spawner("bob", home=NFS)
     await start(spawner)
     # A run has it mounted: the cluster keeps it.
