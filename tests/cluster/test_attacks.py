@@ -104,6 +104,8 @@ def test_forms_that_are_not_offered(
     with pytest.raises(Refused) as by_form:
         attacker.send_form(fields)
 
+    # JupyterHub renews the token against forged requests after some of these.
+    attacker.send("GET", "/hub/spawn", "opening the spawn page")
     check_nothing(by_form.value, attacker, cluster)
 
 
@@ -183,10 +185,11 @@ def test_the_hubs_memory_stays(attacker: Person, cluster: Cluster) -> None:
             with pytest.raises(Refused):
                 attacker.send_form({f"{MEGABYTE}{number}": "1"})
 
-    # What it takes to serve one at all stays with the process.
-    attack(5)
+    # What waits for the garbage collector, and what the process keeps for the next one.
+    attack(40)
     before, _ = memory_of(cluster, "hub")
+    # 120 MB are sent.
     attack(40)
     after, _ = memory_of(cluster, "hub")
 
-    assert after < before + 20
+    assert after < before + 30
