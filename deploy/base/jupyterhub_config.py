@@ -7,6 +7,8 @@ deploy/base/hub.yaml.
 import os
 from pathlib import Path
 
+from kfspawner.hub.database import SQLITE
+
 c = get_config()  # type: ignore[name-defined]  # noqa: F821
 
 NAMESPACE = os.environ.get("POD_NAMESPACE", "kfspawner")
@@ -15,6 +17,7 @@ NAMESPACE = os.environ.get("POD_NAMESPACE", "kfspawner")
 c.JupyterHub.hub_bind_url = "http://0.0.0.0:8081"
 c.JupyterHub.hub_connect_url = f"http://hub.{NAMESPACE}.svc:8081"
 c.JupyterHub.db_url = "sqlite:////srv/jupyterhub/jupyterhub.sqlite"
+c.JupyterHub.db_kwargs = SQLITE
 
 # The proxy is a Deployment of its own: servers stay reachable while the hub restarts.
 c.ConfigurableHTTPProxy.should_start = False
