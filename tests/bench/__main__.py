@@ -19,12 +19,15 @@ from kubernetes import client, config
 from deploy.demo import NOTEBOOK
 from deploy.errors import DeployError
 from deploy.person import Person
+from tests.bench.burst import ROUNDS, measure_bursts, report_bursts
 from tests.bench.homes import measure_homes, report_homes
 from tests.bench.listing import measure_lists, report_lists
-from tests.bench.measures import run_pairs, spawn_pairs, time_packaging
+from tests.bench.measures import run_pairs, time_packaging
 from tests.bench.page import measure_pages, report_pages
 from tests.bench.profiles import measure_profiles, report_profiles
 from tests.bench.report import Verdict, bounded, compare, describe
+from tests.bench.spawns import TURNS as SPAWNS
+from tests.bench.spawns import measure_spawns, report_spawns
 from tests.bench.start import measure_starts, report_starts
 from tests.bench.watch import measure_watch, report_watch
 from tests.cluster.cluster import Cluster
@@ -35,16 +38,18 @@ RUN_BOUND = 3.0
 TURNS = 5
 # Where a p95 is bounded, too.
 MANY_TURNS = 20
+# How often all parts take turns; for a try of the benchmark itself.
+_ASKED = int(os.environ.get("TURNS", "0"))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A person with a server, the hub and cluster that it runs on, and how often to take turns."""
+    """A person with a server, their hub, its cluster, and how often to take turns."""
 
     person: Person
     hub: Hub
     cluster: Cluster
-    n: int
+    n: int = _ASKED or TURNS
 
 
 def append(scene: Scene) -> Iterator[Verdict]:
@@ -65,16 +70,20 @@ def run(scene: Scene) -> Iterator[Verdict]:
 
 def spawn(scene: Scene) -> Iterator[Verdict]:
     """Start servers."""
-    spawns = spawn_pairs(scene.person, scene.cluster, scene.n)
-    yield Verdict(describe("a server, from POST to ready", spawns.ours))
-    yield Verdict(describe("the same pod created directly, to its first answer", spawns.floor))
-    yield from compare(spawns)
+    yield from report_spawns(measure_spawns(scene.person, scene.cluster, _ASKED or SPAWNS))
+
+
+def burst(scene: Scene) -> Iterator[Verdict]:
+    """Start many servers at once."""
+    rounds = _ASKED or ROUNDS
+    yield from report_bursts(measure_bursts(scene.person, scene.hub, scene.cluster, rounds))
 
 
 PARTS: Mapping[str, Callable[[Scene], Iterable[Verdict]]] = {
     "append": append,
     "run": run,
     "spawn": spawn,
+    "burst": burst,
     "homes": lambda it: report_homes(measure_homes(it.person, it.cluster, it.n)),
     "lists": lambda it: report_lists(measure_lists(it.person, it.cluster)),
     "page": lambda it: report_pages(measure_pages(it.hub, it.cluster)),
@@ -94,9 +103,9 @@ def measure(hub: Hub, cluster: Cluster, parts: Sequence[str]) -> list[Verdict]:
         person = stack.enter_context(Person(hub.url, name))
         person.sign_in(hub.password)
         person.spawn({"image_profile": "cpu"})
-        print(f"medians of n={TURNS}, each turn beside its floor (from the least to the most)\n")
+        print("medians of what took turns with its floor (from the least to the most)\n")
         for part in parts:
-            for line in PARTS[part](Scene(person, hub, cluster, TURNS)):
+            for line in PARTS[part](Scene(person, hub, cluster)):
                 print(line, flush=True)
                 lines.append(line)
             print(flush=True)

@@ -1,40 +1,22 @@
-"""Many pods of servers that nothing runs: KWOK, `sigs.k8s.io/kwok`, plays their kubelet.
-
-They stand on a node of their own, which no scheduler gives anything to.
-"""
+"""Many pods of servers that nothing runs, on a node of their own."""
 
 from __future__ import annotations
 
 import copy
-import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from kubernetes import client
 
-from deploy.node.programs import Program, build, built
-from deploy.steps import Progress
-from tests.cluster.cluster import LAYOUT, Cluster, Object, until
+from tests.bench.played import RUN_AT_ONCE, played_node, remove_node
+from tests.cluster.cluster import Cluster, Object, until
 
 NODE = "bench-crowd"
 _LABEL = "kfspawner.test/crowd"
-_STAGES = (
-    "kustomize/stage/pod/fast/pod-ready.yaml",
-    "kustomize/stage/node/fast/node-initialize.yaml",
-    "kustomize/stage/node/heartbeat/node-heartbeat.yaml",
-)
-KWOK = Program(
-    "kwok",
-    links=(),
-    resources=("sigs.k8s.io/kwok", *_STAGES),
-    home=Path(__file__).parent,
-)
 _THREADS = 8
 # Longer than this, the machine is too small for it.
 _PATIENCE = 600.0
@@ -64,8 +46,7 @@ def crowd(cluster: Cluster, model: Object, namespaces: int, each: int) -> Iterat
     made = Crowd([f"{NODE}-{number:02}" for number in range(namespaces)], each)
     with ExitStack() as stack:
         stack.callback(_sweep, cluster)
-        cluster.core.create_node(_node())
-        stack.enter_context(_kwok())
+        stack.enter_context(played_node(cluster, NODE, RUN_AT_ONCE))
         for name in made.namespaces:
             metadata = {"name": name, "labels": {_LABEL: "true"}}
             cluster.core.create_namespace({"metadata": metadata})
@@ -78,14 +59,6 @@ def crowd(cluster: Cluster, model: Object, namespaces: int, each: int) -> Iterat
         until(partial(_all_run, cluster), "all pods run", _PATIENCE)
         made.seconds = time.monotonic() - begun
         yield made
-
-
-def _node() -> Object:
-    return {
-        "metadata": {"name": NODE, "labels": {_LABEL: "true", "type": "kwok"}},
-        "spec": {"taints": [{"key": _LABEL, "effect": "NoSchedule"}]},
-        "status": {"allocatable": {"pods": "50000"}, "capacity": {"pods": "50000"}},
-    }
 
 
 def _pod(model: Object) -> Object:
@@ -130,27 +103,6 @@ def _all_run(cluster: Cluster) -> bool:
     return not found.items
 
 
-@contextmanager
-def _kwok() -> Iterator[None]:
-    """Have KWOK play the kubelet of the node, built at the first call."""
-    build(LAYOUT, KWOK, Progress())
-    where = built(LAYOUT, KWOK)
-    stages = where / "stages.yaml"
-    stages.write_text("---\n".join((where / Path(it).name).read_text() for it in _STAGES))
-    command = [os.fspath(where / KWOK.name), "--config", os.fspath(stages)]
-    command += ["--manage-single-node", NODE, "--kubeconfig", os.environ["KUBECONFIG"]]
-    log = LAYOUT.root / "logs" / "kwok.log"
-    # Not in this terminal's group: what is interrupted here still cleans up.
-    with (
-        log.open("wb") as told,
-        subprocess.Popen(command, stdout=told, stderr=told, start_new_session=True) as process,
-    ):
-        try:
-            yield
-        finally:
-            process.terminate()
-
-
 def _sweep(cluster: Cluster) -> None:
     """Delete the pods at once, then their namespaces and the node."""
     found = cluster.core.list_namespace(label_selector=_LABEL).items
@@ -159,8 +111,7 @@ def _sweep(cluster: Cluster) -> None:
     for name in names:
         with suppress(client.ApiException):
             cluster.core.delete_namespace(name)
-    with suppress(client.ApiException):
-        cluster.core.delete_node(NODE)
+    remove_node(cluster, NODE)
     until(
         lambda: not cluster.core.list_namespace(label_selector=_LABEL).items,
         "the crowd's namespaces are gone",

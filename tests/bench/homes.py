@@ -19,10 +19,12 @@ from pathlib import Path
 from deploy.node import mounts
 from deploy.person import Person
 from kfspawner.names import home_claim_name, namespace_name
-from tests.bench.measures import each, time_pod
+from tests.bench.door import Door
+from tests.bench.floor import time_pod, wait_gone
+from tests.bench.measures import each
 from tests.bench.report import Pairs, Verdict, bounded, compare, describe
 from tests.cluster.claims import make_claim, volume_of
-from tests.cluster.cluster import Cluster, Object, directory_of, until
+from tests.cluster.cluster import LAYOUT, Cluster, Object, directory_of, until
 
 CLAIM_BOUND = 1.0
 START_BOUND = 1.0
@@ -183,11 +185,12 @@ def _measure_starts(person: Person, cluster: Cluster, pairs: Pairs, n: int) -> N
         if volume.pop("persistentVolumeClaim", None):
             volume["emptyDir"] = {}
     person.stop()
-    until(lambda: not cluster.pods(namespace, "component=singleuser-server"), "it is gone", 90)
-    for turn in range(n):
-        ways = [(pairs.ours, model), (pairs.floor, empty)]
-        for seconds, pod in ways if turn % 2 else reversed(ways):
-            seconds.append(time_pod(cluster, namespace, pod, person.server_path))
+    wait_gone(cluster, namespace, "component=singleuser-server")
+    with Door(LAYOUT) as door:
+        for turn in range(n):
+            ways = [(pairs.ours, model), (pairs.floor, empty)]
+            for seconds, pod in ways if turn % 2 else reversed(ways):
+                seconds.append(time_pod(cluster, door, namespace, pod, person.server_path))
     person.spawn({"image_profile": "cpu"})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -13,14 +12,14 @@ from kubernetes.client import ApiException
 from deploy.kernel import Kernel, Output
 from deploy.person import Person
 from kfspawner.names import namespace_name
+from tests.bench.floor import wait_gone
 from tests.bench.report import Pairs
-from tests.cluster.cluster import Cluster, Object, until
+from tests.cluster.cluster import Cluster
 
 # Seconds between two looks at a floor: more often, and looking would be what
 # keeps a small machine busy.
 _PERIOD = 0.1
 _PATIENCE = 120.0
-_PORT = 8888
 _THREADS = 8
 _FIRST_LINE = "go"
 
@@ -63,29 +62,6 @@ def run_pairs(person: Person, cluster: Cluster, n: int) -> Pairs:
             if not turn % 2:
                 pairs.floor.append(_time_job(cluster, namespace, name, name))
             latest = name
-    return pairs
-
-
-def spawn_pairs(person: Person, cluster: Cluster, n: int) -> Pairs:
-    """Time a spawn from POST to ready, and its pod created directly to its first answer."""
-    namespace = namespace_name(person.name)
-    model = cluster.server_pod(namespace)
-    pairs = Pairs()
-    for turn in range(n):
-        person.stop()
-        _wait_gone(cluster, namespace, "component=singleuser-server")
-        if turn % 2:
-            pairs.floor.append(time_pod(cluster, namespace, model, person.server_path))
-        begun = time.monotonic()
-        person.start({"image_profile": "cpu"})
-        events = list(person.progress())
-        pairs.ours.append(time.monotonic() - begun)
-        if not events[-1].ready:
-            raise AssertionError(events[-1].message)
-        if not turn % 2:
-            person.stop()
-            _wait_gone(cluster, namespace, "component=singleuser-server")
-            pairs.floor.append(time_pod(cluster, namespace, model, person.server_path))
     return pairs
 
 
@@ -135,29 +111,7 @@ def _time_job(cluster: Cluster, namespace: str, like: str, name: str) -> float:
     _poll(first_line)
     taken = time.monotonic() - begun
     cluster.batch.delete_namespaced_job(name, namespace, propagation_policy="Background")
-    _wait_gone(cluster, namespace, f"floor={name}")
-    return taken
-
-
-def time_pod(cluster: Cluster, namespace: str, model: Object, path: str) -> float:
-    """Create the pod `model` again, by hand, and return when its server answers."""
-    spec = copy.deepcopy(model["spec"])
-    spec.pop("nodeName", None)
-    # The account's token is mounted anew.
-    spec["volumes"] = [it for it in spec["volumes"] if not _is_token(it["name"])]
-    for container in spec["containers"]:
-        mounts = container["volumeMounts"]
-        container["volumeMounts"] = [it for it in mounts if not _is_token(it["name"])]
-    # Network policies know a server by its labels.
-    labels = {**model["metadata"]["labels"], "floor": "server"}
-    body = {"metadata": {"name": "floor", "labels": labels}, "spec": spec}
-    begun = time.monotonic()
-    cluster.core.create_namespaced_pod(namespace, body)
-
-    _poll(lambda: cluster.answers(namespace, "floor", _PORT, f"{path}api"))
-    taken = time.monotonic() - begun
-    cluster.core.delete_namespaced_pod("floor", namespace, grace_period_seconds=1)
-    _wait_gone(cluster, namespace, "floor=server")
+    wait_gone(cluster, namespace, f"floor={name}")
     return taken
 
 
@@ -166,14 +120,6 @@ def each(names: Sequence[str], action: Callable[[str], object]) -> None:
     with ThreadPoolExecutor(_THREADS) as threads:
         for _ in threads.map(action, names):
             pass
-
-
-def _is_token(volume: str) -> bool:
-    return volume.startswith("kube-api-access-")
-
-
-def _wait_gone(cluster: Cluster, namespace: str, selector: str) -> None:
-    until(lambda: not cluster.pods(namespace, selector), f"pods {selector} are gone", 90)
 
 
 def _poll(condition: Callable[[], bool]) -> None:

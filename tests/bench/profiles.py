@@ -16,7 +16,7 @@ from kfspawner.profiles.profile import is_ready
 from tests.bench.measures import each
 from tests.bench.report import Verdict
 from tests.cluster.cluster import Cluster, Object
-from tests.cluster.memory import memory_of
+from tests.cluster.process import memory_of
 
 MANY = 200
 READY_BOUND = 60.0

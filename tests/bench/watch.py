@@ -8,7 +8,6 @@ one that watches nothing is others', and is taken off.
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from tests.bench.listing import read_lists
 from tests.bench.report import Verdict
 from tests.bench.views import NONE, OURS, STOCK
 from tests.cluster.cluster import Cluster, until
+from tests.cluster.process import read_memory
 
 NAMESPACES, EACH = 20, 1000
 LISTS_BOUND = 0.1
@@ -124,9 +124,9 @@ def _look(cluster: Cluster, way: str, pods: int, into: Windows) -> None:
         into.first.append(after - before)
         time.sleep(_SECONDS)
         into.lists.append((_lists(cluster) - after) * 60 / (time.monotonic() - begun))
-        told = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", status.read_text(), re.MULTILINE))
-        into.memory.append(int(told["VmRSS"]) / 1024)
-        into.peak.append(int(told["VmHWM"]) / 1024)
+        held, peak = read_memory(status.read_text())
+        into.memory.append(held)
+        into.peak.append(peak)
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def condition_of(obj: Mapping[str, Any], kind: str) -> Object:
 
 
 @contextlib.contextmanager
-def _absence_is_fine() -> Iterator[None]:
+def absence_is_fine() -> Iterator[None]:
     """Let an object be gone already."""
     try:
         yield
@@ -96,7 +96,7 @@ class Cluster:
 
     def delete_pod(self, namespace: str, name: str) -> None:
         """Delete a pod at once, if it is there."""
-        with _absence_is_fine():
+        with absence_is_fine():
             self.core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
 
     def jobs(self, namespace: str) -> list[Object]:
@@ -246,7 +246,7 @@ class Cluster:
     def delete_namespace(self, name: str) -> None:
         """Delete a namespace, without waiting for the end of it; `sweep` removes its files."""
         self._left.add(name)
-        with _absence_is_fine():
+        with absence_is_fine():
             self.core.delete_namespace(name)
 
     def make_profile(
@@ -310,7 +310,7 @@ class Cluster:
         """Delete a Profile and its namespace, without waiting; `sweep` removes its files."""
         self._left.add(name)
         consent = {"metadata": {"annotations": {DELETE_FILES_ANNOTATION: name}}}
-        with _absence_is_fine():
+        with absence_is_fine():
             self.patch_profile(name, consent)
             self.custom.delete_cluster_custom_object(*_PROFILES, name)
 

@@ -13,7 +13,7 @@ from deploy.person import Person, Refused
 from kfspawner.names import namespace_name
 from tests.cluster.cluster import Cluster
 from tests.cluster.conftest import People
-from tests.cluster.memory import memory_of
+from tests.cluster.process import memory_of
 
 BOMB = "{userid:>1000000000}"
 MEGABYTE = "x" * 1_000_000
