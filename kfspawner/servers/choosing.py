@@ -22,7 +22,7 @@ from kfspawner.servers.capacityview import CapacityView, shared_capacity
 from kfspawner.servers.defaults import HOME, make_directory_container
 from kfspawner.servers.fitting import Placement
 from kfspawner.servers.form import Page, render_form
-from kfspawner.servers.image_labels import Labels, shared_labels
+from kfspawner.servers.image_contents import Contents, Labels, shared_images
 from kfspawner.servers.options import (
     Offers,
     Options,
@@ -196,12 +196,11 @@ class Choosing(Pods):
 
     def _labels(self) -> dict[str, Labels]:
         """Return what is known of the labels of our images."""
-        known, host = shared_labels(self.log), self.registry_prefix.partition("/")[0]
-        plain = host if self.registry_plain_http else ""
-        return {
-            key: known.of(it.image, plain_http=it.image.partition("/")[0] == plain)
-            for key, it in self.offered.items()
-        }
+        return {key: self._contents_of(it.image).labels for key, it in self.offered.items()}
+
+    def _contents_of(self, image: str) -> Contents:
+        host = self.registry_prefix.partition("/")[0] if self.registry_plain_http else ""
+        return shared_images(self.log).of(image, plain_http=image.partition("/")[0] == host)
 
     def _draft(self) -> _Form | None:
         """Return what is filled in on a page that asks for itself anew; None for any other."""

@@ -19,7 +19,7 @@ from kfspawner.servers.fitting import (
     describe_options,
 )
 from kfspawner.servers.free import show_free, show_left
-from kfspawner.servers.image_labels import Labels, show_frameworks
+from kfspawner.servers.image_contents import Labels, show_frameworks
 from kfspawner.servers.images import ImageProfile
 from kfspawner.servers.options import (
     INSTEAD,

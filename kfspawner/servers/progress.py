@@ -49,7 +49,7 @@ _UNPLACEABLE = (
 # An event's reason -> what it means.
 _PLAIN = {
     "Scheduled": "A node was found",
-    "Pulling": "Fetching the image; the first time on a node this takes minutes",
+    "Pulling": "Fetching the image{size}; the first time on a node this takes minutes",
     "Pulled": "The image is on the node",
     "Created": "The server's container was made",
     "Started": "The server is starting",
@@ -70,7 +70,9 @@ def _nobody(_device: str) -> str:
     return ""
 
 
-def describe(event: Mapping[str, Any], queue: Callable[[str], str] = _nobody) -> str:
+def describe(
+    event: Mapping[str, Any], queue: Callable[[str], str] = _nobody, size: str = ""
+) -> str:
     """Return one sentence for an event of a server's pod, with Kubernetes' own words after it.
 
     Parameters
@@ -80,13 +82,15 @@ def describe(event: Mapping[str, Any], queue: Callable[[str], str] = _nobody) ->
     queue
         Called with a device that is short: it returns what goes after "all are
         in use".
+    size
+        How large the server's image is, in words; empty if that is not known.
     """
     reason = str(event.get("reason") or "")
     message = " ".join(str(event.get("message") or "").split())
     if reason == "FailedScheduling":
         sentence = _scheduling(message, queue)
     else:
-        sentence = _PLAIN.get(reason, "")
+        sentence = _PLAIN.get(reason, "").format(size=f", {size}" if size else "")
     original = f"{reason}: {message}" if reason and message else reason or message
     return f"{sentence}. ({original})" if sentence else original
 

@@ -225,7 +225,8 @@ class Starting(Choosing):
         async with aclosing(super().progress()) as steps:
             async for step in steps:
                 if "raw_event" in step:
-                    step["message"] = describe(step["raw_event"], self._queue)
+                    size = self._contents_of(self.image).describe_size()
+                    step["message"] = describe(step["raw_event"], self._queue, size)
                 yield step
 
 

@@ -80,6 +80,15 @@ def test_an_unknown_event_keeps_its_words(event: dict[str, Any], said: str) -> N
     assert describe(event) == said
 
 
+def test_the_size_of_an_image_that_is_fetched_is_told() -> None:
+    event = {"reason": "Pulling", "message": 'Pulling image "{x}"'}
+
+    assert describe(event, size="1.2 GiB in 9 layers").startswith(
+        "Fetching the image, 1.2 GiB in 9 layers; the first time"
+    )
+    assert describe(event).startswith("Fetching the image; the first time")
+
+
 def pod(**status: Any) -> dict[str, Any]:
     return {"metadata": {"name": "jupyter-alice"}, "status": status}
 

@@ -1,4 +1,4 @@
-"""What an image says of itself in its labels, read from its registry without holding a page up."""
+"""What is in an image, by its registry: labels and size, without holding a page up."""
 
 from __future__ import annotations
 
@@ -51,31 +51,62 @@ _UNREADABLE = (
 Labels = Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What is in an image.
+
+    Attributes
+    ----------
+    labels
+        What it says of itself.
+    size
+        Bytes of its layers, as they are fetched; 0 if that is not known.
+    layers
+        How many these are.
+    """
+
+    labels: Labels = field(default_factory=dict)
+    size: int = 0
+    layers: int = 0
+
+    def describe_size(self) -> str:
+        """Return its size in words: ``1.2 GiB in 9 layers``; empty if that is not known."""
+        if not self.size:
+            return ""
+        amount = f"{self.size / 2**30:.1f} GiB"
+        if self.size < 2**30:
+            amount = f"{max(1, self.size // 2**20)} MiB"
+        return f"{amount} in {self.layers} {'layer' if self.layers == 1 else 'layers'}"
+
+
+NOTHING = Contents()
+
+
 @dataclass
 class _Known:
-    labels: Labels
+    contents: Contents
     until: float
 
 
 @dataclass
-class ImageLabels:
-    """The labels of images, by reference: what is known now, while the rest is looked up.
+class KnownImages:
+    """What is in images, by reference: what is known now, while the rest is looked up.
 
-    An image that cannot be read has none for a while; why is in the log.
+    Of an image that cannot be read nothing is known for a while; why is in the log.
     """
 
     log: logging.Logger
     _known: dict[str, _Known] = field(default_factory=dict)
     _reading: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
-    def of(self, image: str, *, plain_http: bool = False) -> Labels:
-        """Return the labels that are known of `image`; what is not known comes later."""
+    def of(self, image: str, *, plain_http: bool = False) -> Contents:
+        """Return what is known of `image`; what is not known comes later."""
         known = self._known.get(image)
         if (known is None or known.until < time.monotonic()) and image not in self._reading:
             task = asyncio.create_task(self._read(image, plain_http=plain_http))
             self._reading[image] = task
             task.add_done_callback(lambda _: self._reading.pop(image, None))
-        return known.labels if known else {}
+        return known.contents if known else NOTHING
 
     async def settle(self) -> None:
         """Return once nothing is being looked up."""
@@ -86,18 +117,18 @@ class ImageLabels:
         before = self._known.get(image)
         try:
             reference = Reference.parse(image)
-            labels = await read_labels(reference, plain_http=plain_http)
+            contents = await read_contents(reference, plain_http=plain_http)
             # What a digest stands for never changes.
             until = float("inf") if reference.digest else time.monotonic() + _TAG_SECONDS
         except _UNREADABLE as error:
-            self.log.info("Reading the labels of %s failed: %s", image, error or repr(error))
-            labels = before.labels if before else {}
+            self.log.info("Reading what is in %s failed: %s", image, error or repr(error))
+            contents = before.contents if before else NOTHING
             until = time.monotonic() + _FAILED_SECONDS
-        self._known[image] = _Known(labels, until)
+        self._known[image] = _Known(contents, until)
 
 
-async def read_labels(reference: Reference, *, plain_http: bool = False) -> Labels:
-    """Return the labels of an image, asked of its registry as anybody.
+async def read_contents(reference: Reference, *, plain_http: bool = False) -> Contents:
+    """Return what is in an image, asked of its registry as anybody.
 
     Raises
     ------
@@ -109,7 +140,7 @@ async def read_labels(reference: Reference, *, plain_http: bool = False) -> Labe
     host = "registry-1.docker.io" if reference.registry == "docker.io" else reference.registry
     base = f"{'http' if plain_http else 'https'}://{host}/v2/{reference.repository}"
     async with aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=True) as session:
-        line = _Line(session, f"reading the labels of {reference}")
+        line = _Line(session, f"reading what is in {reference}")
         manifest = await line.read_json(f"{base}/manifests/{reference.version}", reference.digest)
         if "manifests" in manifest:
             digest = _choose(manifest["manifests"])
@@ -117,7 +148,12 @@ async def read_labels(reference: Reference, *, plain_http: bool = False) -> Labe
         digest = str(manifest["config"]["digest"])
         config = await line.read_json(f"{base}/blobs/{digest}", digest)
     labels = (config.get("config") or {}).get("Labels") or {}
-    return {str(name): str(value) for name, value in labels.items()}
+    layers = manifest.get("layers") or ()
+    return Contents(
+        {str(name): str(value) for name, value in labels.items()},
+        sum(int(layer["size"]) for layer in layers),
+        len(layers),
+    )
 
 
 def show_frameworks(labels: Labels) -> list[str]:
@@ -185,12 +221,12 @@ def _choose(manifests: list[Mapping[str, Any]]) -> str:
     return str(min(manifests, key=rank)["digest"])
 
 
-_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, ImageLabels] = WeakKeyDictionary()
+_shared: WeakKeyDictionary[asyncio.AbstractEventLoop, KnownImages] = WeakKeyDictionary()
 
 
-def shared_labels(log: logging.Logger) -> ImageLabels:
+def shared_images(log: logging.Logger) -> KnownImages:
     """Return those that are known in this process."""
     loop = asyncio.get_running_loop()
     if loop not in _shared:
-        _shared[loop] = ImageLabels(log)
+        _shared[loop] = KnownImages(log)
     return _shared[loop]

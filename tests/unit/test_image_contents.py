@@ -1,4 +1,4 @@
-"""Labels of images, from a registry on loopback."""
+"""What is in images, from a registry on loopback."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 from kfspawner.errors import RegistryError
 from kfspawner.packaging.manifest import OCI_MANIFEST
 from kfspawner.reference import Reference
-from kfspawner.servers.image_labels import (
+from kfspawner.servers.image_contents import (
     FRAMEWORKS,
-    ImageLabels,
-    read_labels,
+    Contents,
+    KnownImages,
+    read_contents,
     show_frameworks,
 )
 from tests.fakes.images import add_image
@@ -38,7 +39,7 @@ def image(registry: FakeRegistry, version: str) -> str:
 
 async def read(registry: FakeRegistry, version: str) -> dict[str, str]:
     reference = Reference.parse(image(registry, version))
-    return dict(await read_labels(reference, plain_http=True))
+    return dict((await read_contents(reference, plain_http=True)).labels)
 
 
 @pytest.mark.parametrize("docker", [True, False])
@@ -100,32 +101,32 @@ async def test_what_is_too_large_is_not_read(registry: FakeRegistry) -> None:
 
 async def test_nobody_waits_and_a_digest_is_asked_once(registry: FakeRegistry) -> None:
     digest = add_image(registry, "team/cpu", "1", config=CONFIG)
-    labels = ImageLabels(LOG)
+    images = KnownImages(LOG)
     name = image(registry, f"@{digest}")
 
-    assert [labels.of(name, plain_http=True) for _ in range(100)] == [{}] * 100
-    await labels.settle()
-    assert labels.of(name, plain_http=True) == LABELS
-    await labels.settle()
+    assert [images.of(name, plain_http=True).labels for _ in range(100)] == [{}] * 100
+    await images.settle()
+    assert images.of(name, plain_http=True).labels == LABELS
+    await images.settle()
     assert len(registry.calls("GET")) == 2
 
 
 async def test_a_tag_is_looked_up_again(
     registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kfspawner.servers.image_labels._TAG_SECONDS", -1.0)
+    monkeypatch.setattr("kfspawner.servers.image_contents._TAG_SECONDS", -1.0)
     add_image(registry, "team/cpu", "1", config=CONFIG)
-    labels = ImageLabels(LOG)
-    labels.of(image(registry, ":1"), plain_http=True)
-    await labels.settle()
+    images = KnownImages(LOG)
+    images.of(image(registry, ":1"), plain_http=True)
+    await images.settle()
     newer = {**CONFIG, "config": {"Labels": {FRAMEWORKS: "torch=3"}}}
     add_image(registry, "team/cpu", "1", config=newer)
 
     # What was known is told meanwhile.
-    assert labels.of(image(registry, ":1"), plain_http=True) == LABELS
-    await labels.settle()
-    assert labels.of(image(registry, ":1"), plain_http=True) == {FRAMEWORKS: "torch=3"}
-    await labels.settle()
+    assert images.of(image(registry, ":1"), plain_http=True).labels == LABELS
+    await images.settle()
+    assert images.of(image(registry, ":1"), plain_http=True).labels == {FRAMEWORKS: "torch=3"}
+    await images.settle()
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1:9/team/cpu:1", "no image at all", "x@sha256:1"])
@@ -133,13 +134,13 @@ async def test_a_failure_is_told_in_the_log_and_not_tried_at_once(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    labels = ImageLabels(LOG)
+    images = KnownImages(LOG)
 
     for _ in range(3):
-        assert labels.of(name, plain_http=True) == {}
-        await labels.settle()
+        assert images.of(name, plain_http=True).labels == {}
+        await images.settle()
 
-    assert len([it for it in caplog.messages if "Reading the labels" in it]) == 1
+    assert len([it for it in caplog.messages if "Reading what is in" in it]) == 1
 
 
 @pytest.mark.parametrize(
@@ -149,12 +150,35 @@ async def test_a_document_that_is_none_is_no_end(registry: FakeRegistry, documen
     content = json.dumps(document).encode()
     registry.manifests["team/cpu", "x"] = (OCI_MANIFEST, content)
     registry.tags["team/cpu", "1"] = "x"
-    labels = ImageLabels(LOG)
+    images = KnownImages(LOG)
 
-    labels.of(image(registry, ":1"), plain_http=True)
-    await labels.settle()
+    images.of(image(registry, ":1"), plain_http=True)
+    await images.settle()
 
-    assert labels.of(image(registry, ":1"), plain_http=True) == {}
+    assert images.of(image(registry, ":1"), plain_http=True).labels == {}
+
+
+async def test_the_size_is_that_of_the_layers(registry: FakeRegistry) -> None:
+    add_image(registry, "team/cpu", "1", config=CONFIG)
+    content = json.loads(registry.manifests["team/cpu", registry.tags["team/cpu", "1"]][1])
+
+    contents = await read_contents(Reference.parse(image(registry, ":1")), plain_http=True)
+
+    assert contents.layers == len(content["layers"]) > 0
+    assert contents.size == sum(it["size"] for it in content["layers"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("size", "layers", "said"),
+    [
+        (0, 0, ""),
+        (5, 1, "1 MiB in 1 layer"),
+        (300 * 2**20, 2, "300 MiB in 2 layers"),
+        (1288490188, 9, "1.2 GiB in 9 layers"),
+    ],
+)
+def test_a_size_in_words(size: int, layers: int, said: str) -> None:
+    assert Contents({}, size, layers).describe_size() == said
 
 
 def test_frameworks_in_words() -> None:
