@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from jupyterhub.utils import maybe_future
 from kubespawner.utils import recursive_update
-from traitlets import default
+from traitlets import TraitError, default
 
 from kfspawner.errors import ClusterError, Error, InputError, OptionRefused
 from kfspawner.labels import HUB_LABEL, IMAGE_PROFILE_ANNOTATION
@@ -97,10 +97,23 @@ class Choosing(Pods):
         return shared_capacity(lambda: self._cluster, self.log)
 
     async def _entries(self) -> StockProfiles:
-        """Return what KubeSpawner's `profile_list` offers to this person."""
+        """Return what KubeSpawner's `profile_list` offers to this person.
+
+        Raises
+        ------
+        InputError
+            If it is none, or a function that fails.
+        """
         listed = self._sorted_dict_values(self.profile_list)
         if callable(listed):
-            listed = await maybe_future(listed(self))
+            try:
+                listed = await maybe_future(listed(self))
+            except Exception as error:
+                raise InputError(
+                    "asking c.KfSpawner.profile_list what is offered",
+                    f"{type(error).__name__}: {error}",
+                    "show this to the administrator",
+                ) from error
         return read_profile_list(listed or ())
 
     async def _offers(self) -> Offers:
@@ -172,7 +185,10 @@ class Choosing(Pods):
             trouble = "The cluster does not answer; what is shown may be out of date."
         capacity = await self._capacity.now()
         choices = self._choices()
-        entries = await self._entries()
+        try:
+            entries = await self._entries()
+        except InputError as error:
+            entries, trouble = {}, str(error)
         offers = make_offers(choices, self.offered, entries)
         if self.user_options and chosen is None:
             try:
@@ -274,11 +290,18 @@ class Choosing(Pods):
                 merged = copy.deepcopy(before)
                 recursive_update(merged, wanted)
                 wanted = merged
-            setattr(self, name, wanted)
+            try:
+                setattr(self, name, wanted)
+            except TraitError as error:
+                raise InputError(
+                    f"applying {name} of c.KfSpawner.profile_list",
+                    " ".join(str(error).split()),
+                    "show this to the administrator",
+                ) from error
 
     def _keep(self, name: str) -> Any:
         """Return an attribute that is about to change, and know it again afterwards."""
-        value = getattr(self, name)
+        value = getattr(self, name, None)
         self._configured.setdefault(name, copy.deepcopy(value))
         return value
 

@@ -132,6 +132,36 @@ async def test_it_is_on_the_page_beside_image_profiles(hub: FakeHub) -> None:
     assert '<option value="unlisted-choice" selected>Enter image manually</option>' in page
 
 
+async def test_a_function_that_fails_is_told_on_the_page_and_at_a_start(hub: FakeHub) -> None:
+    def fail(_: object) -> list[dict[str, Any]]:
+        raise RuntimeError("no <answer>")
+
+    spawner = hub.make_spawner(profile_list=fail)
+
+    page = await spawner.get_options_form()
+
+    assert "RuntimeError: no &lt;answer&gt;; show this to the administrator" in page
+    assert 'id="kf-cpu"' in page
+    with pytest.raises(StartRefused, match=r"asking c\.KfSpawner\.profile_list"):
+        await spawner.start()
+
+
+async def test_what_cannot_be_set_is_named_and_goes_back(hub: FakeHub) -> None:
+    entry = {
+        "display_name": "Odd",
+        "kubespawner_override": {"default_url": "/x", "mem_limit": "lots"},
+    }
+    spawner = hub.make_spawner(profile_list=[entry])
+    before = spawner.default_url
+
+    spawner.user_options = {"profile": "odd"}
+    with pytest.raises(StartRefused, match=r"applying mem_limit of c\.KfSpawner\.profile_list"):
+        await spawner.start()
+    spawner.clear_state()
+
+    assert spawner.default_url == before
+
+
 async def test_it_alone_is_enough(hub: FakeHub) -> None:
     spawner = hub.make_spawner(profile_list=PROFILE_LIST, image_profiles={})
 
