@@ -62,9 +62,10 @@ def idling(environment: Mapping[str, str], seconds: int, *args: str, token: str)
             _preload_content=False,
         )
         said: list[str] = []
+        over = threading.Event()
 
         def read() -> None:
-            while running.is_open():
+            while running.is_open() and not over.is_set():
                 running.update(timeout=1)
                 said.append(running.read_all())
 
@@ -73,8 +74,10 @@ def idling(environment: Mapping[str, str], seconds: int, *args: str, token: str)
         try:
             yield
         finally:
-            # Its own close() leaves the socket to the collector once the other end has closed.
+            over.set()
+            reader.join()
             if running.is_open():
                 running.close()
-            reader.join()
+            # Once the other end has closed, that leaves the socket to the collector.
+            running.sock.shutdown()
             print("".join(said), file=sys.stderr)
