@@ -68,6 +68,9 @@ def test_a_renamed_person_gets_their_files_under_the_new_name(
     person.stop()
     until(lambda: not cluster.pods(namespace_name(old)), "the server's pod is gone")
     hub.call("PATCH", f"users/{old}", json={"name": new}).raise_for_status()
+    # JupyterHub keeps a person's old address until it ends.
+    hub.restart()
+    hub.wait(90)
     try:
         with Person(hub.url, new) as renamed:
             renamed.sign_in(hub.password)
