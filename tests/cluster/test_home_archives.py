@@ -99,7 +99,7 @@ def test_a_home_that_another_profiles_pod_has_mounted_stays(
     name, other = profiles.new("somebody"), profiles.new("somebody")
     claim(cluster, name, home_claim_name("ann"), "1000:100", "ann")
     file = directory_of(volume_of(cluster, "ann", name)) / "kept.txt"
-    file.write_text("kept")
+    file.write_text("kept\n")
     mount = Mount("shared-home-ann", f"{name}/ann", read_only=False, person="ann")
     annotations = {MOUNTS_ANNOTATION: write_mounts({mount.claim: mount})}
     cluster.patch_profile(other, {"metadata": {"annotations": annotations}})
@@ -111,13 +111,13 @@ def test_a_home_that_another_profiles_pod_has_mounted_stays(
         "cat /home/kept.txt; sleep 300",
         {"/home": mount.claim},
     )
-    until(lambda: cluster.log(other, "elsewhere") == "kept", "the pod has it")
+    until(lambda: cluster.log(other, "elsewhere") == "kept\n", "the pod has it")
 
     refused = kfspawner("homes", "archive", name, "ann")
 
     assert refused.status == 1
     assert f"pods have it mounted: {other}/elsewhere" in refused.text
-    assert file.read_text() == "kept"
+    assert file.read_text() == "kept\n"
     cluster.delete_pod(other, "elsewhere")
     assert kfspawner("homes", "archive", name, "ann").status == 0
 

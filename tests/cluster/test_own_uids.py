@@ -26,7 +26,10 @@ def earlier(people: People, cluster: Cluster) -> Person:
     """Somebody who had a home, and a server that is stopped, when all were 1000."""
     person = people.new()
     person.spawn({"image_profile": "cpu"})
-    shell(person, "mkdir -p deep/deeper && echo kept > deep/deeper/notes && ln -s deeper/notes deep/link")
+    shell(
+        person,
+        "mkdir -p deep/deeper && echo kept > deep/deeper/notes && ln -s deeper/notes deep/link",
+    )
     person.stop()
     until(lambda: not cluster.pods(namespace_name(person.name)), "the server's pod is gone")
     return person
