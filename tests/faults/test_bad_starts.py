@@ -60,6 +60,7 @@ def test_a_quota_that_is_full_leaves_nothing(
     assert not cluster.pods(profile)
 
 
+@pytest.mark.long
 def test_one_person_is_deleted_twice_at_once(people: People, cluster: Cluster, hub: Hub) -> None:
     person = people.new()
     person.spawn(CPU)

@@ -37,7 +37,7 @@ LONG = pytest.mark.long
     "fault",
     [
         pytest.param(Refused(PODS, 410, times=1), id="410"),
-        pytest.param(Expired(PODS, times=1), id="410 as an event"),
+        pytest.param(Expired(PODS, times=1), id="410 as an event", marks=LONG),
         pytest.param(Refused(PODS, 429, times=5, **{"Retry-After": "1"}), id="429", marks=LONG),
         pytest.param(Refused(PODS, 500, times=5), id="500", marks=LONG),
     ],
@@ -120,6 +120,7 @@ def test_a_start_goes_on_where_the_api_server_asks_for_patience(
     assert fault.count == 1
 
 
+@LONG
 def test_a_start_that_the_api_server_fails_says_so_and_leaves_nothing(
     people: People, cluster: Cluster, hub: Hub, proxy: ApiProxy
 ) -> None:
