@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 
 # JupyterHub's units: powers of 1024, with or without the "i".
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -20,7 +20,8 @@ def read_cores(value: object) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{_shown(value)} is not a number of cores such as 0.5 or 2")
-    if not (math.isfinite(value) and value > 0):
+    # More than a float can hold is no number of cores either.
+    if not 0 < value <= sys.float_info.max:
         raise ValueError(f"{_shown(value)} is not a positive number of cores")
     return float(value)
 

@@ -56,6 +56,8 @@ def check_nothing(refused: Refused, person: Person, cluster: Cluster) -> None:
         ({"cpu": "1"}, "cpu="),
         ({"cpu": True}, "cpu="),
         ({"cpu": BOMB}, "cpu="),
+        ({"cpu": 10**400}, "cpu="),
+        ({"memory": 10**4000}, "memory="),
         ({"memory": BOMB}, "memory="),
         ({"memory": "1G\n"}, "memory="),
         ({"memory": [1]}, "memory="),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kfspawner.errors import OptionRefused
 from kfspawner.servers.images import read_image_profiles
 from kfspawner.servers.options import (
+    FIELDS,
     Offers,
     ServerOptions,
     form_to_json,
@@ -71,6 +72,10 @@ def test_what_is_offered_is_taken(raw: dict[str, Any], options: ServerOptions) -
         ({"cpu": True}, "cpu=True", "not a number of cores"),
         ({"cpu": None}, "cpu=None", "not a number of cores"),
         ({"cpu": float("nan")}, "cpu=nan", "not a positive number"),
+        ({"cpu": float("inf")}, "cpu=inf", "not a positive number"),
+        ({"cpu": 10**400}, "cpu=1000", "not a positive number"),
+        ({"memory": 10**400}, "memory=1000", "512M to 8G of memory"),
+        ({"image_profile": "gpu", "gpu": 10**400}, "gpu=1000", "1 to 2 GPU"),
         ({"memory": "9G"}, "memory='9G'", "512M to 8G of memory"),
         ({"memory": "lots"}, "memory='lots'", "such as 512M or 2G"),
         ({"memory": -1}, "memory=-1", "not an amount of memory"),
@@ -189,6 +194,22 @@ def test_a_button_asks_for_what_it_says(key: str, cpu: float, memory: int) -> No
 def test_no_form_does_more_than_be_refused(form: dict[str, list[str]]) -> None:
     try:
         options = read_options(form_to_json(form, OFFERS), OFFERS)
+    except OptionRefused:
+        return
+    assert options.image_profile in PROFILES
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=9), JSON, max_size=4))
+def test_no_json_does_more_than_be_refused(raw: dict[str, Any]) -> None:
+    try:
+        options = read_options(raw, OFFERS)
     except OptionRefused:
         return
     assert options.image_profile in PROFILES
