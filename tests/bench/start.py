@@ -8,7 +8,6 @@ tells how long after its process began the server answered.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,14 +15,14 @@ from statistics import median
 
 from deploy.person import Person
 from kfspawner.names import namespace_name
+from tests.bench.floor import make_floor, wait_gone
 from tests.bench.report import Bound, Verdict, over, spread
 from tests.cluster.cluster import Cluster, Object, until
 
+TURNS = 20
 OVER_STOCK = Bound(0.45, p95=0.45)
 _OURS = "kfspawner-singleuser"
 _STOCK = "jupyterhub-singleuser"
-_NAME = "start"
-_LABELS = {"bench": _NAME}
 _PATIENCE = 120
 # The kernel counts the start of a process in ticks since its own.
 _CLOCK = """
@@ -107,12 +106,9 @@ def make_pod(model: Object, command: str, path: str) -> Object:
     path
         Where it answers.
     """
-    spec = copy.deepcopy(model["spec"])
-    spec.pop("nodeName", None)
-    # The account's token is mounted anew.
-    spec["volumes"] = [it for it in spec["volumes"] if not _is_token(it["name"])]
+    manifest = make_floor(model)
+    spec = manifest["spec"]
     (server,) = spec["containers"]
-    server["volumeMounts"] = [it for it in server["volumeMounts"] if not _is_token(it["name"])]
     server["args"] = [command]
     clock = {
         "name": "clock",
@@ -128,27 +124,21 @@ def make_pod(model: Object, command: str, path: str) -> Object:
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": 1,
     }
-    # Network policies know a server by its labels.
-    labels = {**model["metadata"]["labels"], **_LABELS}
-    return {"metadata": {"name": _NAME, "labels": labels}, "spec": spec}
+    return manifest
 
 
 def _start(cluster: Cluster, namespace: str, manifest: Object) -> tuple[float, float]:
     """Return the seconds and the mebibytes of one start; its pod is gone afterwards."""
+    name = manifest["metadata"]["name"]
     cluster.core.create_namespaced_pod(namespace, manifest)
 
     def told() -> str:
-        pod = cluster.pod(namespace, _NAME)
-        clock = [it for it in pod["status"].get("containerStatuses", []) if it["name"] == "clock"]
-        if not clock or "terminated" not in clock[0]["state"]:
+        states = cluster.pod(namespace, name)["status"].get("containerStatuses", [])
+        if not any(it["name"] == "clock" and "terminated" in it["state"] for it in states):
             return ""
-        return str(cluster.core.read_namespaced_pod_log(_NAME, namespace, container="clock"))
+        return str(cluster.core.read_namespaced_pod_log(name, namespace, container="clock"))
 
     seconds, memory = json.loads(until(told, "the server answers", _PATIENCE))
-    cluster.core.delete_namespaced_pod(_NAME, namespace)
-    until(lambda: not cluster.pods(namespace, f"bench={_NAME}"), "its pod is gone", _PATIENCE)
+    cluster.core.delete_namespaced_pod(name, namespace)
+    wait_gone(cluster, namespace, "floor=server")
     return seconds, memory
-
-
-def _is_token(volume: str) -> bool:
-    return volume.startswith("kube-api-access-")
