@@ -13,8 +13,9 @@ from deploy import browser as person_in
 from tests.cluster.conftest import People
 from tests.cluster.people import Hub
 
-# A kernel or a terminal that begins on a busy machine.
+# What begins, is loaded or drawn on a busy machine.
 SLOW_MS = 60_000
+DARK = "JupyterLab Dark"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def open_lab(page: Page, hub: Hub, name: str) -> None:
 def item(page: Page, name: str) -> Locator:
     """Return an item of the menu that is open; its key is not of its name."""
     label = page.locator(".lm-Menu-itemLabel", has_text=re.compile(rf"^{re.escape(name)}$"))
-    return page.locator(".lm-Menu-item", has=label)
+    return page.locator(".lm-Menu-item:visible", has=label)
 
 
 def menu(page: Page, *path: str) -> None:
@@ -151,8 +152,8 @@ def test_a_cell_of_markdown_is_shown(lab: Page, hub: Hub, name: str) -> None:
     lab.keyboard.press("Escape")
     lab.keyboard.press("m")
     lab.keyboard.press("Shift+Enter")
-    expect(lab.locator(".jp-MarkdownOutput h1")).to_contain_text("A heading")
-    expect(lab.locator(".jp-MarkdownOutput mjx-container")).to_be_visible()
+    expect(lab.locator(".jp-MarkdownOutput h1")).to_contain_text("A heading", timeout=SLOW_MS)
+    expect(lab.locator(".jp-MarkdownOutput mjx-container")).to_be_visible(timeout=SLOW_MS)
 
 
 def test_a_notebook_is_exported(lab: Page, hub: Hub, name: str) -> None:
@@ -179,7 +180,7 @@ def test_a_terminal_runs_what_is_typed(lab: Page, hub: Hub, name: str) -> None:
 
     again(lab, refresh(lab), typed)
     typed.dblclick()
-    expect(lab.locator(".jp-FileEditor .cm-content")).to_have_text("42")
+    expect(lab.locator(".jp-FileEditor .cm-content")).to_have_text("42", timeout=SLOW_MS)
 
 
 def test_files_go_up_get_another_name_and_come_down(
@@ -191,13 +192,13 @@ def test_files_go_up_get_another_name_and_come_down(
     with lab.expect_file_chooser() as waiting:
         lab.get_by_role("button", name="Upload Files").click()
     waiting.value.set_files(mine)
-    expect(file(lab, "notes.md")).to_be_visible()
+    expect(file(lab, "notes.md")).to_be_visible(timeout=SLOW_MS)
 
     choose_for(lab, "notes.md", "Rename")
     lab.keyboard.press("Control+A")
     lab.keyboard.type("kept.md")
     lab.keyboard.press("Enter")
-    expect(file(lab, "kept.md")).to_be_visible()
+    expect(file(lab, "kept.md")).to_be_visible(timeout=SLOW_MS)
     expect(file(lab, "notes.md")).to_have_count(0)
 
     with lab.expect_download() as coming:
@@ -206,7 +207,7 @@ def test_files_go_up_get_another_name_and_come_down(
     assert text_of(coming.value) == mine.read_text()
 
     choose_for(lab, "kept.md", "Open With", "Markdown Preview")
-    expect(lab.locator(".jp-MarkdownViewer h1")).to_contain_text("Notes")
+    expect(lab.locator(".jp-MarkdownViewer h1")).to_contain_text("Notes", timeout=SLOW_MS)
 
     choose_for(lab, "kept.md", "Delete")
     answer(lab, "Delete")
@@ -216,12 +217,12 @@ def test_files_go_up_get_another_name_and_come_down(
 def test_settings_are_opened_and_kept(lab: Page, hub: Hub, name: str) -> None:
     open_lab(lab, hub, name)
     menu(lab, "Settings", "Settings Editor")
-    expect(lab.locator(".jp-PluginList-entry").first).to_be_visible()
+    expect(lab.locator(".jp-PluginList-entry").first).to_be_visible(timeout=SLOW_MS)
 
-    menu(lab, "Settings", "Theme", "JupyterLab Dark")
-    expect(lab.locator("body")).to_have_attribute("data-jp-theme-name", "JupyterLab Dark")
+    menu(lab, "Settings", "Theme", DARK)
+    expect(lab.locator("body")).to_have_attribute("data-jp-theme-name", DARK, timeout=SLOW_MS)
     open_lab(lab, hub, name)
-    expect(lab.locator("body")).to_have_attribute("data-jp-theme-name", "JupyterLab Dark")
+    expect(lab.locator("body")).to_have_attribute("data-jp-theme-name", DARK, timeout=SLOW_MS)
 
 
 def test_from_the_hubs_pages_and_out(lab: Page, hub: Hub, name: str) -> None:
