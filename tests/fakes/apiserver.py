@@ -51,6 +51,11 @@ class ApiServer:
         self._runner: web.AppRunner | None = None
 
     @property
+    def url(self) -> str:
+        """Where it listens, once it does."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
     def lists(self) -> list[Query]:
         """The queries of lists."""
         return [it for it in self.asked if "watch" not in it]
@@ -79,7 +84,7 @@ class ApiServer:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Api]:
         """Yield a way to it."""
-        settings = client.Configuration(host=f"http://127.0.0.1:{self._port}")
+        settings = client.Configuration(host=self.url)
         async with Api(client.ApiClient(settings)) as api:
             yield api
 

@@ -215,12 +215,15 @@ class ApiProxy:
 
     Attributes
     ----------
+    address
+        Where it is asked.
     asked
         What the hub has asked since `forget`.
     """
 
     def __init__(self, listening: socket.socket, server: str, pki: Path) -> None:
         self.asked: list[Asked] = []
+        self.address: tuple[str, int] = listening.getsockname()
         self._socket = listening
         self._server = server
         self._pki = pki
