@@ -7,6 +7,7 @@ of pods and of quotas, whoever lists them.
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from deploy.node.layout import HUB_NODE_PORT, NODE_ADDRESS
 from deploy.person import Person
 from kfspawner.names import namespace_name
 from tests.bench.listing import read_lists
@@ -57,13 +59,13 @@ def measure_pages(hub: Hub, cluster: Cluster) -> Pages:
     stem = f"bench-page-{secrets.token_hex(2)}"
     names = [f"{stem}-{number}" for number in range(USERS)]
     pages = Pages()
-    with ExitStack() as stack, ThreadPoolExecutor(_THREADS) as threads:
+    with ThreadPoolExecutor(_THREADS) as threads, ExitStack() as stack:
         stack.callback(lambda: list(threads.map(lambda name: _forget(hub, cluster, name), names)))
         cookies = list(threads.map(lambda name: _sign_in(hub, name), names))
         until(lambda: _are_ready(cluster, names), "all have a profile", 300)
         before, begun = read_lists(cluster.metrics()), time.monotonic()
         for _ in range(BURSTS):
-            pages.bursts.append(asyncio.run(_burst(hub.url, cookies)))
+            pages.bursts.append(asyncio.run(_burst(_find(hub), cookies)))
             time.sleep(_PAUSE)
         after, pages.seconds = read_lists(cluster.metrics()), time.monotonic() - begun
         pages.looks = max(after[kind] - before[kind] for kind in _KINDS)
@@ -106,23 +108,35 @@ def _forget(hub: Hub, cluster: Cluster, name: str) -> None:
     cluster.delete_profile(namespace_name(name))
 
 
-async def _burst(hub_url: str, cookies: Sequence[str]) -> list[float]:
+def _find(hub: Hub) -> tuple[str, int]:
+    """Return where the hub's proxy listens.
+
+    On the local node that is its port there: what forwards the machine's own
+    to it starts a process for each connection, and is no part of a hub.
+    """
+    if not os.environ.get("CONTEXT"):
+        return NODE_ADDRESS, HUB_NODE_PORT
+    address = urlsplit(hub.url)
+    return str(address.hostname), address.port or 80
+
+
+async def _burst(address: tuple[str, int], cookies: Sequence[str]) -> list[float]:
     """Return the seconds until each has the whole page, all asked for at once."""
     gate = asyncio.Event()
-    asking = [asyncio.create_task(_ask(hub_url, cookie, gate)) for cookie in cookies]
+    asking = [asyncio.create_task(_ask(address, cookie, gate)) for cookie in cookies]
     await asyncio.sleep(_CONNECT)
     gate.set()
     return await asyncio.gather(*asking)
 
 
-async def _ask(hub_url: str, cookie: str, gate: asyncio.Event) -> float:
-    address = urlsplit(hub_url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port or 80)
+async def _ask(address: tuple[str, int], cookie: str, gate: asyncio.Event) -> float:
+    host, port = address
+    reader, writer = await asyncio.open_connection(host, port)
     await gate.wait()
     begun = time.monotonic()
     lines = (
         f"GET {_PAGE} HTTP/1.1",
-        f"Host: {address.netloc}",
+        f"Host: {host}:{port}",
         f"Cookie: {cookie}",
         "Connection: close",
     )
