@@ -120,5 +120,16 @@ def _sweep(cluster: Cluster) -> None:
 
 
 def _empty(cluster: Cluster, namespace: str) -> None:
+    until(partial(_deletes_pods, cluster, namespace), f"{namespace} is empty", _PATIENCE)
+
+
+def _deletes_pods(cluster: Cluster, namespace: str) -> bool:
+    """Delete all pods of a namespace; False if the API server gave up on the way."""
     pods = cluster.core.delete_collection_namespaced_pod
-    pods(namespace, grace_period_seconds=0, _preload_content=False).read()
+    try:
+        pods(namespace, grace_period_seconds=0, _preload_content=False).read()
+    except client.ApiException as error:
+        if error.status != 504:
+            raise
+        return False
+    return True
