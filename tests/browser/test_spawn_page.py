@@ -175,11 +175,14 @@ def test_without_javascript_it_says_the_same(
 def test_the_keyboard_is_enough(page: Page, person: Person, hub: Hub) -> None:
     sign_in(page, hub, person)
     page.locator("#kf-cpu").focus()
-    seen = []
-    for _ in range(4):
+    seen: list[str] = []
+    while "Start" not in seen:
+        assert len(seen) < 6
         seen.append(page.evaluate("document.activeElement.id || document.activeElement.innerText"))
         page.keyboard.press("Tab")
-    assert seen == ["kf-cpu", "kf-cpu-cpu", "kf-cpu-memory", "Start"]
+    # Where the cluster is full, what fits instead is offered on the way.
+    inputs = [it for it in seen if not it.endswith("instead")]
+    assert inputs == ["kf-cpu", "kf-cpu-cpu", "kf-cpu-memory", "Start"]
 
     page.locator("#kf-cpu").focus()
     page.keyboard.press("ArrowDown")

@@ -290,8 +290,12 @@ class ApiProxy:
 
     async def _end(self) -> None:
         self._listening.close()
+        transports = [it.transport for it in self._http.connections if it.transport]
         await self._http.shutdown(1)
         await self._session.close()
+        # A frozen peer says no farewell, and TLS would wait for it with an open socket.
+        for transport in transports:
+            transport.abort()
         # What is left of TLS connections ends a moment later.
         await asyncio.sleep(0.1)
 

@@ -15,7 +15,7 @@ from tests.faults.servers import CPU, known_as_gone, nothing_left, refusal, star
 
 @pytest.mark.parametrize(
     "seconds",
-    [30, pytest.param(120, marks=pytest.mark.long), pytest.param(600, marks=pytest.mark.long)],
+    [10, *(pytest.param(seconds, marks=pytest.mark.long) for seconds in (30, 120, 600))],
 )
 def test_the_hub_outlives_the_absence_of_the_api_server(
     seconds: int, people: People, cluster: Cluster, hub: Hub

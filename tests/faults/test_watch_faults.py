@@ -69,6 +69,7 @@ def test_lists_that_are_refused_too(people: People, cluster: Cluster, proxy: Api
     nothing_left(person, cluster)
 
 
+@LONG
 def test_a_connection_that_is_half_open_is_left(
     people: People, cluster: Cluster, proxy: ApiProxy
 ) -> None:
