@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kfspawner.servers.spawner import KfSpawner
 from tests.fakes.hub import FakeHub
 
 
-async def free_port() -> int:
+def free_port() -> int:
     """Return a port of this machine that nobody listens on."""
-    server = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
-    port: int = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
+    with socket.create_server(("127.0.0.1", 0)) as it:
+        port: int = it.getsockname()[1]
     return port
+
+
+@contextmanager
+def listening(port: int) -> Iterator[None]:
+    """Have who knocks at a port be let in by the kernel, until the end of this."""
+    with socket.create_server(("127.0.0.1", port)):
+        yield
 
 
 async def begin(hub: FakeHub, spawner: KfSpawner, **user_options: Any) -> asyncio.Task[str]:

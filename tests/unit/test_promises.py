@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +13,17 @@ from kubernetes_asyncio.client import V1Container, V1Pod
 from kfspawner.servers.refused import StartRefused
 from kfspawner.servers.spawner import KfSpawner
 from tests.fakes.hub import FakeHub, load, pod_of
-from tests.fakes.starts import begin, free_port, running, take_away, tell
+from tests.fakes.starts import begin, free_port, listening, running, take_away, tell
 
 Object = dict[str, Any]
 REQUIRED = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
-
-
-@asynccontextmanager
-async def listening(port: int) -> AsyncIterator[None]:
-    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", port)
-    async with server:
-        yield
 
 
 async def started(hub: FakeHub, spawner: KfSpawner) -> str:
     """Have a start end well, and return the server's URL."""
     task = await begin(hub, spawner)
     tell(hub, spawner, **running())
-    async with listening(spawner.port):
+    with listening(spawner.port):
         return await asyncio.wait_for(task, 5)
 
 
@@ -69,7 +61,7 @@ async def test_after_pod_created_hook_gets_the_pod(hub: FakeHub) -> None:
         await asyncio.sleep(0)
         seen.append((spawner, pod))
 
-    spawner = hub.make_spawner(after_pod_created_hook=note, port=await free_port())
+    spawner = hub.make_spawner(after_pod_created_hook=note, port=free_port())
     await started(hub, spawner)
 
     ((by, pod),) = seen
@@ -188,21 +180,21 @@ async def test_what_is_configured_is_in_the_pod(
 
 
 async def test_a_server_is_reached_at_its_pod(hub: FakeHub) -> None:
-    spawner = hub.make_spawner(port=await free_port())
+    spawner = hub.make_spawner(port=free_port())
 
     assert await started(hub, spawner) == f"http://127.0.0.1:{spawner.port}"
 
 
 async def test_pod_connect_ip(hub: FakeHub) -> None:
-    spawner = hub.make_spawner(port=await free_port(), pod_connect_ip="127.0.0.1")
+    spawner = hub.make_spawner(port=free_port(), pod_connect_ip="127.0.0.1")
     task = await begin(hub, spawner)
     tell(hub, spawner, **running("10.255.255.1"))
-    async with listening(spawner.port):
+    with listening(spawner.port):
         assert await asyncio.wait_for(task, 5) == f"http://127.0.0.1:{spawner.port}"
 
 
 async def test_get_pod_url(hub: FakeHub) -> None:
-    spawner = hub.make_spawner(port=await free_port())
+    spawner = hub.make_spawner(port=free_port())
     spawner.get_pod_url = lambda it, pod: f"http://127.0.0.1:{it.port}/{pod['metadata']['name']}"
 
     assert (await started(hub, spawner)).endswith(f":{spawner.port}/{spawner.pod_name}")
@@ -216,7 +208,7 @@ def made(hub: FakeHub, kind: str) -> Object:
 
 async def test_a_service_of_its_own(hub: FakeHub) -> None:
     spawner = hub.make_spawner(services_enabled=True, pod_connect_ip="127.0.0.1")
-    spawner.port = await free_port()
+    spawner.port = free_port()
     await started(hub, spawner)
 
     metadata = made(hub, "Service")["metadata"]
@@ -229,12 +221,12 @@ async def test_a_service_of_its_own(hub: FakeHub) -> None:
 
 async def test_a_service_of_an_earlier_pod_goes_first(hub: FakeHub) -> None:
     spawner = hub.make_spawner(services_enabled=True, pod_connect_ip="127.0.0.1")
-    spawner.port = await free_port()
+    spawner.port = free_port()
     earlier = {"name": spawner.pod_name, "namespace": "kf-alice", "labels": {"of": "before"}}
     hub.api.put({"kind": "Service", "metadata": earlier})
     task = await begin(hub, spawner)
     tell(hub, spawner, **running())
-    async with listening(spawner.port):
+    with listening(spawner.port):
         await asyncio.sleep(0.3)
         # Kubernetes deletes it, as what belonged to a pod that is gone.
         hub.api.remove("Service", spawner.pod_name, "kf-alice")
@@ -247,7 +239,7 @@ async def test_a_service_of_an_earlier_pod_goes_first(hub: FakeHub) -> None:
 
 async def test_internal_ssl(hub: FakeHub, tmp_path: Path) -> None:
     spawner = hub.make_spawner(pod_connect_ip="127.0.0.1")
-    spawner.port = await free_port()
+    spawner.port = free_port()
     spawner.internal_ssl = True
     for name in ("key", "cert", "ca"):
         (tmp_path / name).write_text(name)
@@ -261,7 +253,7 @@ async def test_internal_ssl(hub: FakeHub, tmp_path: Path) -> None:
     task = await begin(hub, spawner)
     (volume,) = (it for it in the_pod(hub)["spec"]["volumes"] if it.get("secret"))
     tell(hub, spawner, **running())
-    async with listening(spawner.port):
+    with listening(spawner.port):
         url = await asyncio.wait_for(task, 5)
 
     metadata = made(hub, "Secret")["metadata"]
@@ -296,10 +288,10 @@ async def test_a_server_of_stock_kubespawner_is_found_again(hub: FakeHub) -> Non
 
 async def test_the_state_of_a_server_comes_back(hub: FakeHub) -> None:
     hub.share("vision")
-    spawner = hub.make_spawner(port=await free_port())
+    spawner = hub.make_spawner(port=free_port())
     task = await begin(hub, spawner, profile="vision")
     tell(hub, spawner, **running())
-    async with listening(spawner.port):
+    with listening(spawner.port):
         await asyncio.wait_for(task, 5)
 
     other = hub.make_spawner()

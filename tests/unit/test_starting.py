@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +16,7 @@ from kfspawner.servers.refused import StartRefused
 from kfspawner.servers.spawner import KfSpawner
 from tests.fakes.hub import FakeHub, load
 from tests.fakes.nodes import make_node, make_taken
-from tests.fakes.starts import begin, free_port, running, take_away, tell
+from tests.fakes.starts import begin, free_port, listening, running, take_away, tell
 
 PENDING: dict[str, Any] = {"phase": "Pending", "podIP": None}
 NO_IMAGE = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
@@ -36,18 +35,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def spawner(hub: FakeHub) -> AsyncIterator[KfSpawner]:
     """Return alice's spawner, whose pod is to be reached on this machine."""
-    made = hub.make_spawner(port=await free_port())
+    made = hub.make_spawner(port=free_port())
     yield made
     if made._start_future:
         made._start_future.cancel()
         await asyncio.gather(made._start_future, return_exceptions=True)
-
-
-@asynccontextmanager
-async def listening(spawner: KfSpawner) -> AsyncIterator[None]:
-    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", spawner.port)
-    async with server:
-        yield
 
 
 async def test_a_start_ends_when_the_server_answers(hub: FakeHub, spawner: KfSpawner) -> None:
@@ -57,7 +49,7 @@ async def test_a_start_ends_when_the_server_answers(hub: FakeHub, spawner: KfSpa
     await asyncio.sleep(0.1)
     assert not task.done()
 
-    async with listening(spawner):
+    with listening(spawner.port):
         url = await asyncio.wait_for(task, 1)
 
     assert url == f"http://127.0.0.1:{spawner.port}"
@@ -181,7 +173,7 @@ async def test_a_start_that_a_dead_hub_began_goes_on(hub: FakeHub, spawner: KfSp
     await asyncio.sleep(0.05)
     assert not task.done()
 
-    async with listening(spawner):
+    with listening(spawner.port):
         tell(hub, spawner, **running())
         assert await asyncio.wait_for(task, 1) == f"http://127.0.0.1:{spawner.port}"
 
