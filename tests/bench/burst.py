@@ -21,13 +21,14 @@ import httpx
 
 from deploy.person import Person
 from kfspawner.names import namespace_name
-from tests.bench import ourhub, stockhub
+from tests.bench import stockhub
 from tests.bench.measures import each
 from tests.bench.played import ADDRESS, LABEL, RUN_AT_ADDRESS, TAINT, played_node
 from tests.bench.report import Verdict
 from tests.cluster.cluster import Cluster, Object, until
 from tests.cluster.people import Hub
 from tests.cluster.process import processor_seconds
+from tests.cluster.settings import NAMESPACE, configured, hub_pod
 
 SPAWNS = 50
 ROUNDS = 3
@@ -121,8 +122,8 @@ def measure_bursts(person: Person, hub: Hub, cluster: Cluster, rounds: int) -> F
         enter(played_node(cluster, NODE, RUN_AT_ADDRESS))
         address = enter(_stub(cluster, image, str(hub.call("GET", "").json()["version"])))
         other = enter(stockhub.stock_hub(cluster, make_stock_settings(model, address)))
-        enter(ourhub.configured(cluster, hub, make_config(image, address)))
-        ours = Side(hub, ourhub.NAMESPACE, ourhub.hub_pod(cluster), {"image_profile": "stub"})
+        enter(configured(cluster, hub, make_config(image, address)))
+        ours = Side(hub, NAMESPACE, hub_pod(cluster), {"image_profile": "stub"})
         stock = Side(other, stockhub.NAMESPACE, stockhub.POD, {})
         sides = [(figures.ours, ours), (figures.stock, stock)]
         stack.callback(each, names, lambda it: cluster.delete_profile(namespace_name(it)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -82,25 +80,6 @@ class Hub:
             return all(pod["metadata"]["uid"] != before["metadata"]["uid"] for pod in pods)
 
         until(replaced, "the hub's old pod is gone")
-
-    @contextmanager
-    def configured(self, text: str) -> Iterator[None]:
-        """Have the hub run with more in its config."""
-        apps, core = self._cluster.apps, self._cluster.core
-        deployment = self._cluster.plain(apps.read_namespaced_deployment("hub", "kfspawner"))
-        volumes = deployment["spec"]["template"]["spec"]["volumes"]
-        (name,) = [it["configMap"]["name"] for it in volumes if it["name"] == "config-d"]
-
-        def write(content: str | None) -> None:
-            core.patch_namespaced_config_map(name, "kfspawner", {"data": {"90-test.py": content}})
-            self.restart()
-            self.wait(90)
-
-        write(text)
-        try:
-            yield
-        finally:
-            write(None)
 
     def wait(self, seconds: float) -> None:
         """Return once the hub answers again."""

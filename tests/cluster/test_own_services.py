@@ -13,6 +13,7 @@ from kfspawner.names import namespace_name
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.conftest import People
 from tests.cluster.people import Hub
+from tests.cluster.settings import configured
 
 COMPONENT = Path(__file__).parents[2] / "deploy/components/internal-ssl/kustomization.yaml"
 CONFIG = "c.KfSpawner.services_enabled = True\n"
@@ -37,7 +38,7 @@ def test_a_server_is_reached_by_its_service_which_ends_with_it(
 ) -> None:
     person = people.new()
     namespace = namespace_name(person.name)
-    with hub.configured(CONFIG):
+    with configured(cluster, hub, CONFIG):
         # Twice: the second one is made once Kubernetes has deleted the first.
         for _ in range(2):
             person.spawn({"image_profile": "cpu"})

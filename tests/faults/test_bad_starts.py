@@ -13,6 +13,7 @@ from kfspawner.names import namespace_name
 from tests.cluster.cluster import Cluster, until
 from tests.cluster.conftest import People, Profiles
 from tests.cluster.people import Hub
+from tests.cluster.settings import configured
 from tests.faults.node import restarts
 from tests.faults.proxy import ApiProxy, Changed, writes
 from tests.faults.servers import CPU, nothing_left, refusal, works
@@ -40,7 +41,7 @@ def test_bad_starts_in_a_row_do_not_restart_the_hub(
     people: People, cluster: Cluster, hub: Hub, proxy: ApiProxy
 ) -> None:
     person = people.new()
-    with hub.configured(LIMIT):
+    with configured(cluster, hub, LIMIT):
         before = restarts(cluster)
         with proxy.breaking(Changed(writes("pods"), lose_image)):
             for _ in range(IN_A_ROW):
