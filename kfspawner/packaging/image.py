@@ -24,6 +24,7 @@ from kfspawner.packaging.manifest import (
 from kfspawner.packaging.registry import Registry
 from kfspawner.packaging.signin import Credentials
 from kfspawner.packaging.source import RUN_DIR, Source
+from kfspawner.packaging.withheld import check_withheld
 from kfspawner.reference import Reference
 
 __all__ = ["Reference", "append", "make_config", "make_manifest", "package"]
@@ -66,19 +67,22 @@ def package(
     Raises
     ------
     SourceRefused
-        If the source's files cannot be in an image.
+        If the source's files cannot be in an image, or one may be a credential.
     OptionRefused
         If `base` or `repository` is not a reference of its kind.
     RegistryError
         If a registry does not answer, refuses, or has no such base.
     """
-    layer = make_layer(source.files)
+    check_withheld(source.files)
     target = Reference.parse(repository if tag is None else f"{repository}:{tag}")
     if target.digest or target.tag != tag:
         raise OptionRefused(
             f"pushing to {repository!r}", "it names an image", "give a repository, without a tag"
         )
-    with Registry(target.registry, plain_http=plain_http, credentials=credentials) as registry:
+    with (
+        make_layer(source.files) as layer,
+        Registry(target.registry, plain_http=plain_http, credentials=credentials) as registry,
+    ):
         return append(
             registry, Reference.parse(base), layer, target.repository, source.command, tag=tag
         )
@@ -127,7 +131,7 @@ def append(
         needed = {blob.digest: blob for blob in found.layers}
         _all_at_once(
             [
-                partial(registry.push_blob, target_repository, layer.data),
+                partial(registry.push_layer, target_repository, layer),
                 *(partial(bring, blob) for blob in needed.values()),
             ],
             stop,
@@ -171,7 +175,8 @@ def make_manifest(base: Manifest, layer: Layer, config: bytes, reference: Refere
     are in it as they were.
     """
     docker = base.is_docker
-    own = Descriptor.of(DOCKER_LAYER if docker else layer.media_type, layer.data)
+    kind = DOCKER_LAYER if docker else layer.media_type
+    own = Descriptor.parse({"mediaType": kind, "digest": layer.digest, "size": layer.size})
     described = Descriptor.of(DOCKER_CONFIG if docker else OCI_CONFIG, config)
     layers = (*base.layers, own)
     media_type = DOCKER_MANIFEST if docker else OCI_MANIFEST

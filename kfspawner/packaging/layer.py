@@ -3,51 +3,72 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import posixpath
-import tarfile
 import unicodedata
-import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
 
 from kfspawner.errors import SourceRefused
+from kfspawner.packaging.archive import CHUNK, Archive
 from kfspawner.packaging.source import RUN_DIR
 
 MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 
-# Whom the files belong to: the one user that everything of ours runs as.
-_UID, _GID = 1000, 100
-# Code is small and networks in a cluster are fast: time counts, size does not.
-_COMPRESSION = 1
-_GZIP = 16 + zlib.MAX_WBITS
+# As many links, one to the next, as Linux itself follows.
+_HOPS = 40
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link; `target` is a path relative to the directory that it is in."""
+
+    target: str
+
+
+# Bytes as they are, a file on disk that is read when its turn comes, or a link.
+Content = bytes | Path | Link
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of an image, in memory.
+    """One layer of an image. A large one is a temporary file until it is closed.
 
     Attributes
     ----------
-    data
-        The gzipped tar archive.
     digest
-        ``sha256:…`` of `data`: what a manifest names.
+        ``sha256:…`` of the gzipped tar archive: what a manifest names.
     diff_id
         ``sha256:…`` of the archive before compression: what a config names.
+    size
+        The number of bytes after compression.
     media_type
-        What `data` is, in the OCI image specification's words.
+        What it is, in the OCI image specification's words.
     """
 
-    data: bytes
     digest: str
     diff_id: str
+    size: int
+    kept: IO[bytes] = field(repr=False, compare=False)
     media_type: str = MEDIA_TYPE
 
+    def __enter__(self) -> Layer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kept.close()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield its bytes from the first, a mebibyte at a time. One reader at once."""
+        self.kept.seek(0)
+        while chunk := self.kept.read(CHUNK):
+            yield chunk
+
     @property
-    def size(self) -> int:
-        """The number of bytes in `data`."""
-        return len(self.data)
+    def data(self) -> bytes:
+        """All of its bytes."""
+        return b"".join(self.chunks())
 
 
 def sha256(data: bytes) -> str:
@@ -55,13 +76,15 @@ def sha256(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def make_layer(files: Mapping[str, bytes], root: str = RUN_DIR) -> Layer:
-    """Return a layer that puts `files` under `root`.
+def make_layer(files: Mapping[str, Content], root: str = RUN_DIR) -> Layer:
+    """Return a layer that puts `files` under `root`. Close it, or use it in a ``with``.
+
+    It is written a mebibyte at a time: memory does not grow with the files.
 
     Parameters
     ----------
     files
-        POSIX paths relative to `root`, and what is in them.
+        POSIX paths relative to `root`, and what is there.
     root
         An absolute directory. It belongs to uid 1000 in the image; the
         directories above it are not in the layer, so they stay as the base
@@ -70,33 +93,25 @@ def make_layer(files: Mapping[str, bytes], root: str = RUN_DIR) -> Layer:
     Raises
     ------
     SourceRefused
-        If there are no files, or a path leaves `root`, means something else to
-        an image than to a file system, or collides with another one.
+        If there are no files, one cannot be read, or a path or a link leaves
+        `root`, means something else to an image than to a file system, or
+        collides with another one.
     """
     _check(files)
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        top = root.strip("/")
+    top = root.strip("/")
+    with Archive() as archive:
         for name in sorted({top, *(f"{top}/{parent}" for parent in _parents(files))}):
-            tar.addfile(_entry(name, tarfile.DIRTYPE, 0o755))
+            archive.add_directory(name)
         for path in sorted(files):
-            entry = _entry(f"{top}/{path}", tarfile.REGTYPE, 0o644)
-            entry.size = len(files[path])
-            tar.addfile(entry, io.BytesIO(files[path]))
-    plain = archive.getvalue()
-    # zlib's own gzip header has no time and no name; that of the gzip module
-    # differs from one Python to the next.
-    gzip = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, _GZIP)
-    data = gzip.compress(plain) + gzip.flush()
-    return Layer(data, sha256(data), sha256(plain))
-
-
-def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
-    entry = tarfile.TarInfo(name)
-    entry.type, entry.mode = kind, mode
-    entry.uid, entry.gid = _UID, _GID
-    entry.mtime = 0
-    return entry
+            name, content = f"{top}/{path}", files[path]
+            if isinstance(content, Link):
+                archive.add_link(name, content.target)
+            elif isinstance(content, Path):
+                archive.add_file(name, content)
+            else:
+                archive.add_bytes(name, content)
+        archive.finish()
+    return Layer(archive.digest, archive.diff_id, archive.size, archive.kept)
 
 
 def _parents(paths: Iterable[str]) -> set[str]:
@@ -110,7 +125,7 @@ def _parents(paths: Iterable[str]) -> set[str]:
     return found
 
 
-def _check(files: Mapping[str, bytes]) -> None:
+def _check(files: Mapping[str, Content]) -> None:
     if not files:
         raise SourceRefused("making a layer", "there are no files", "give at least one")
     seen: dict[str, str] = {}
@@ -132,6 +147,36 @@ def _check(files: Mapping[str, bytes]) -> None:
             "it would be a file and a directory",
             "rename one of them",
         )
+    links = {path: content.target for path, content in files.items() if isinstance(content, Link)}
+    for path, target in links.items():
+        if _leaves(path, links):
+            raise SourceRefused(
+                f"adding the link {path!r} to a layer",
+                f"it leads out of its directory, to {target!r}",
+                "put what it leads to in its place, or leave it out",
+            )
+
+
+def _leaves(path: str, links: Mapping[str, str]) -> bool:
+    """Say whether following the link at `path` leads out of the tree, or never ends."""
+    here: list[str] = []
+    ahead, hops = path.split("/"), 0
+    while ahead:
+        part = ahead.pop(0)
+        if part == "..":
+            if not here:
+                return True
+            here.pop()
+        elif part not in {"", "."}:
+            here.append(part)
+            target = links.get("/".join(here))
+            if target is not None:
+                hops += 1
+                if target.startswith("/") or hops > _HOPS:
+                    return True
+                here.pop()
+                ahead = [*target.split("/"), *ahead]
+    return False
 
 
 def _fault(path: str) -> str | None:

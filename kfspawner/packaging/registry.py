@@ -11,7 +11,7 @@ import httpx
 
 from kfspawner.errors import RegistryError, RegistryUnreachable
 from kfspawner.packaging.conversation import ATTEMPTS, Ask, Content, Conversation, is_busy
-from kfspawner.packaging.layer import sha256
+from kfspawner.packaging.layer import Layer, sha256
 from kfspawner.packaging.manifest import (
     INDEXES,
     MANIFESTS,
@@ -143,6 +143,16 @@ class Registry:
         blob = Descriptor.of("application/octet-stream", content)
         if not self.has_blob(repository, blob.digest):
             self._upload(repository, blob, lambda: contextlib.nullcontext(content))
+
+    def push_layer(self, repository: str, layer: Layer) -> None:
+        """Send `repository` a layer, a mebibyte at a time, if it does not have it."""
+        fields = {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}
+        if not self.has_blob(repository, layer.digest):
+            self._upload(
+                repository,
+                Descriptor.parse(fields),
+                lambda: contextlib.nullcontext(layer.chunks()),
+            )
 
     def push_manifest(self, repository: str, manifest: Manifest, tag: str | None = None) -> None:
         """Make an image visible in `repository`, under its digest and under `tag`."""

@@ -215,8 +215,9 @@ def test_package_refuses_before_it_pushes(
     assert not fake.calls("PUT") + fake.calls("POST")
 
 
-def test_package_refuses_files_that_no_image_can_hold(fake: FakeRegistry) -> None:
-    source = Source("x", {"../x": b""}, COMMAND)
+@pytest.mark.parametrize("path", ["../x", "data/.env", ".git/config"])
+def test_package_refuses_files_that_no_image_can_hold(fake: FakeRegistry, path: str) -> None:
+    source = Source("x", {path: b""}, COMMAND)
     with pytest.raises(SourceRefused):
         package(source, f"{fake.host}/base:1", f"{fake.host}/runs")
     assert not fake.log

@@ -1,8 +1,13 @@
 import gzip
 import hashlib
 import io
+import os
+import stat
 import tarfile
+import tempfile
+import tracemalloc
 import unicodedata
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -10,7 +15,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kfspawner.errors import SourceRefused
-from kfspawner.packaging.layer import Layer, make_layer
+from kfspawner.packaging import archive
+from kfspawner.packaging.layer import Content, Layer, Link, make_layer
 
 NAMES = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1, max_size=120
@@ -114,3 +120,126 @@ def test_bytes_are_these_on_every_machine() -> None:
 def test_refused(files: dict[str, bytes], said: str) -> None:
     with pytest.raises(SourceRefused, match=said):
         make_layer(files)
+
+
+@st.composite
+def disks(draw: st.DrawFn) -> dict[str, tuple[bytes, int]]:
+    files = draw(trees())
+    return {path: (content, draw(st.integers(0o400, 0o7777))) for path, content in files.items()}
+
+
+@given(disks())
+def test_files_on_disk_are_what_they_hold(files: dict[str, tuple[bytes, int]]) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        found: dict[str, Content] = {}
+        for number, (path, (content, mode)) in enumerate(files.items()):
+            found[path] = file = Path(made, str(number))
+            file.write_bytes(content)
+            file.chmod(mode | 0o400)
+        layer = make_layer(found)
+        members = unpack(layer)
+        for path, (_, mode) in files.items():
+            assert members[f"opt/kfspawner/run/{path}"].mode == (0o755 if mode & 0o100 else 0o644)
+        plain = {path: content for path, (content, mode) in files.items() if not mode & 0o100}
+        if len(plain) == len(files):
+            assert layer == make_layer(plain)
+
+
+@given(trees(), st.integers(1, 3000))
+def test_pieces_do_not_show(files: dict[str, bytes], piece: int) -> None:
+    """A file's bytes are the same whether they are packed at once or one piece after another."""
+    with tempfile.TemporaryDirectory() as made, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "CHUNK", piece)
+        patch.setattr(archive, "_IN_MEMORY", 100)
+        found: dict[str, Content] = {}
+        for number, (path, content) in enumerate(files.items()):
+            found[path] = file = Path(made, str(number))
+            file.write_bytes(content)
+        with make_layer(found) as layer, make_layer(files) as whole:
+            assert layer.data == layer.data == whole.data
+
+
+def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
+    noise = Random(7).randbytes(2**20)
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        for _ in range(48):
+            file.write(noise)
+    tracemalloc.start()
+    try:
+        with make_layer({"big": big}) as layer:
+            assert sum(map(len, layer.chunks())) == layer.size > 2**25
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 * 2**20
+
+
+LINKS = [("l", "main.py"), ("b/l", "../main.py"), ("b/c/l", "../../b/."), ("l", "nowhere")]
+ESCAPES = [
+    {"l": Link("/etc/passwd")},
+    {"l": Link("..")},
+    {"b/l": Link("../../x")},
+    {"a/b/up": Link("../.."), "m": Link("a/b/up/../x")},
+    {"l": Link("m"), "m": Link("l")},
+]
+
+
+@pytest.mark.parametrize(("path", "target"), LINKS)
+def test_links_inside_stay_links(path: str, target: str) -> None:
+    found = unpack(make_layer({"main.py": b"", path: Link(target)}))[f"opt/kfspawner/run/{path}"]
+    assert (found.issym(), found.linkname, found.mtime) == (True, target, 0)
+
+
+@pytest.mark.parametrize("links", ESCAPES)
+def test_links_that_leave_are_refused(links: dict[str, Link]) -> None:
+    with pytest.raises(SourceRefused, match="leads out"):
+        make_layer({"main.py": b"", **links})
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["a", "b", "c/d", "c/e", "f/g/h"]),
+        st.lists(st.sampled_from([".", "..", "a", "b", "c", "d", "e", "f", "g", "h"])).map(
+            "/".join
+        ),
+        min_size=1,
+    )
+)
+def test_links_that_are_taken_lead_nowhere_else(targets: dict[str, str]) -> None:
+    """What Linux makes of the links is inside of the tree, wherever they lead."""
+    targets = {path: target or "." for path, target in targets.items()}
+    try:
+        make_layer({path: Link(target) for path, target in targets.items()})
+    except SourceRefused:
+        return
+    with tempfile.TemporaryDirectory() as made:
+        top = Path(made).resolve() / "top"
+        for path, target in targets.items():
+            (top / path).parent.mkdir(parents=True, exist_ok=True)
+            (top / path).symlink_to(target)
+        for path in targets:
+            assert (top / path).resolve().is_relative_to(top)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    for name, said in (("pipe", "no plain file"), ("link", "symbolic"), ("gone", "No such file")):
+        with pytest.raises(SourceRefused, match=said):
+            make_layer({"x": tmp_path / name})
+
+
+def test_a_file_that_shrinks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "log"
+    file.write_bytes(b"x" * 100)
+    honest = os.fstat
+
+    def larger(descriptor: int) -> os.stat_result:
+        found = list(honest(descriptor))
+        found[stat.ST_SIZE] += 1
+        return os.stat_result(found)
+
+    monkeypatch.setattr(os, "fstat", larger)
+    with pytest.raises(SourceRefused, match="became shorter"):
+        make_layer({"log": file})
