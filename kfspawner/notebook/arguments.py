@@ -16,6 +16,8 @@ from kfspawner.errors import OptionRefused
 USAGE = """\
 %%kf run [options]                     run this cell on the cluster
 %kf run [options] script.py [args …]   run a script; what follows it goes to it as it is
+    --dir FOLDER     run a script of that folder, in a copy of it; .gitignore and .kfignore
+                     say what stays behind
     --name NAME      what to call the run (default: cell or the script's name, and a suffix)
     --image IMAGE    the image to start from (default: this server's)
     --cpu 2          cores              --memory 4Gi     memory
@@ -48,6 +50,7 @@ class Launch:
 
     script: str | None = None
     args: tuple[str, ...] = ()
+    folder: str | None = None
     name: str | None = None
     image: str | None = None
     cpu: str | None = None
@@ -189,6 +192,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _make_run() -> _Parser:
     parser = _Parser("run")
+    parser.add_argument("--dir", dest="folder")
     for option in ("--name", "--image", "--cpu", "--memory"):
         parser.add_argument(option)
     parser.add_argument("--gpu", default="0")
@@ -216,7 +220,7 @@ def _make_rm() -> _Parser:
 
 
 # The options of `run` that take the next word.
-_VALUED = frozenset({"--name", "--image", "--cpu", "--memory", "--gpu", "--env"})
+_VALUED = frozenset({"--dir", "--name", "--image", "--cpu", "--memory", "--gpu", "--env"})
 _PARSERS = {
     "run": _make_run(),
     "ls": _Parser("ls"),

@@ -105,8 +105,11 @@ class KfMagics(Magics):
         from kfspawner.notebook.display import format_seconds, outputs_place, say
         from kfspawner.training.submission import RunOptions
 
+        source = self._source(launch, cell)
+        for note in source.notes:
+            say(note)
         submitted = self._runs.start(
-            self._source(launch, cell),
+            source,
             RunOptions(
                 name=launch.name,
                 image=launch.image,
@@ -125,7 +128,7 @@ class KfMagics(Magics):
             attachment.attach(submitted.run)
 
     def _source(self, launch: Launch, cell: str | None) -> Source:
-        from kfspawner.packaging import cell_source, script_source
+        from kfspawner.packaging import cell_source, folder_source, script_source
 
         if cell is None:
             if launch.script is None:
@@ -134,7 +137,13 @@ class KfMagics(Magics):
                     "it names no script",
                     "give one, or begin the cell that is to run with %%kf run",
                 )
+            if launch.folder is not None:
+                return folder_source(Path(launch.folder).expanduser(), launch.script, launch.args)
             return script_source(Path(launch.script).expanduser(), launch.args)
+        if launch.folder is not None:
+            raise OptionRefused(
+                "reading %%kf run", "--dir is for a script of that folder", "use %kf run --dir"
+            )
         if launch.script is not None:
             # What follows an equals sign may be a secret.
             word = launch.script.partition("=")[0][:40]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from IPython.core.getipython import get_ipython
 
 from kfspawner.errors import OptionRefused
+from kfspawner.notebook.display import say
 from kfspawner.notebook.runs import RUNS
-from kfspawner.packaging import Source, cell_source, script_source
+from kfspawner.packaging import Source, cell_source, folder_source, script_source
 from kfspawner.training.submission import RunOptions
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run(
     script: str | os.PathLike[str] | None = None,
     args: Sequence[str] = (),
     *,
+    folder: str | os.PathLike[str] | None = None,
     code: str | None = None,
     **options: Unpack[RunKeywords],
 ) -> Run:
@@ -61,6 +63,8 @@ def run(
         The path of a Python script.
     args
         What the script finds in ``sys.argv[1:]``.
+    folder
+        What goes along, and where the script is and begins: see `folder_source`.
     code
         Python code, in place of a script. In a notebook, what it uses of
         earlier cells goes along.
@@ -84,7 +88,19 @@ def run(
             f"there is no option {unknown[0]!r}",
             f"use {', '.join(RunKeywords.__annotations__)}",
         )
-    source = _source(script, args, code, options.get("name") or "cell")
+    if code is not None and script is None and not args and folder is None:
+        shell = get_ipython()
+        source = cell_source(code, shell.user_ns if shell else {}, options.get("name") or "cell")
+    elif script is not None and code is None:
+        source = _script(script, args, folder)
+    else:
+        raise OptionRefused(
+            "starting a run",
+            "it takes a script with its arguments, or else code",
+            'write kfspawner.run("train.py", ["--lr", "0.1"]) or kfspawner.run(code="…")',
+        )
+    for note in source.notes:
+        say(note)
     cpu = options.get("cpu")
     given = RunOptions(
         name=options.get("name"),
@@ -97,16 +113,9 @@ def run(
     return RUNS.start(source, given).run
 
 
-def _source(
-    script: str | os.PathLike[str] | None, args: Sequence[str], code: str | None, stem: str
+def _script(
+    script: str | os.PathLike[str], args: Sequence[str], folder: str | os.PathLike[str] | None
 ) -> Source:
-    if script is not None and code is None:
+    if folder is None:
         return script_source(Path(script).expanduser(), args)
-    if code is not None and script is None and not args:
-        shell = get_ipython()
-        return cell_source(code, shell.user_ns if shell else {}, stem)
-    raise OptionRefused(
-        "starting a run",
-        "it takes a script with its arguments, or else code",
-        'write kfspawner.run("train.py", ["--lr", "0.1"]) or kfspawner.run(code="…")',
-    )
+    return folder_source(Path(folder).expanduser(), os.fspath(script), args)

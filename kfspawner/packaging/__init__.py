@@ -1,6 +1,6 @@
 """Code becomes an image: source, layer, and the base they are put on.
 
-`cell_source` and `script_source` say what is to run, `package` appends it to
+`cell_source`, `script_source` and `folder_source` say what is to run, `package` appends it to
 an image by the registry's API and returns the digest. Nothing here knows
 Kubernetes, and nothing here needs a container engine.
 """
@@ -9,7 +9,13 @@ from kfspawner.packaging.image import append, package
 from kfspawner.packaging.layer import Layer, make_layer
 from kfspawner.packaging.registry import Registry
 from kfspawner.packaging.signin import Credentials
-from kfspawner.packaging.source import RUN_DIR, Source, cell_source, script_source
+from kfspawner.packaging.source import (
+    RUN_DIR,
+    Source,
+    cell_source,
+    folder_source,
+    script_source,
+)
 from kfspawner.reference import Reference
 
 __all__ = [
@@ -21,6 +27,7 @@ __all__ = [
     "Source",
     "append",
     "cell_source",
+    "folder_source",
     "make_layer",
     "package",
     "script_source",

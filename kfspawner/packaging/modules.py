@@ -18,7 +18,9 @@ _LIBRARIES = [
 ]
 
 
-def local_modules(names: Iterable[str], path: Sequence[str]) -> dict[str, bytes]:
+def local_modules(
+    names: Iterable[str], path: Sequence[str], *, besides: Path | None = None
+) -> dict[str, bytes]:
     """Return the files of the modules among `names` that are not installed.
 
     What those modules import in turn comes along, where it is not installed
@@ -30,6 +32,8 @@ def local_modules(names: Iterable[str], path: Sequence[str]) -> dict[str, bytes]
         Top-level modules, as in ``import name``; unknown ones are passed over.
     path
         Where Python looks for them, in order, like ``sys.path``.
+    besides
+        A directory whose modules are left out; what they import is not.
 
     Returns
     -------
@@ -49,9 +53,11 @@ def local_modules(names: Iterable[str], path: Sequence[str]) -> dict[str, bytes]
         seen.add(name)
         spec = PathFinder.find_spec(name, path)
         for place, file in _files(spec) if spec else ():
-            found[place] = _read(file)
+            content = _read(file)
             if file.suffix == ".py":
-                waiting |= _imports(found[place]) - seen
+                waiting |= _imports(content) - seen
+            if besides is None or not file.resolve().is_relative_to(besides):
+                found[place] = content
     return found
 
 

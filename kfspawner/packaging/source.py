@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import posixpath
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from kfspawner.packaging.values import pack_values
 RUN_DIR = "/opt/kfspawner/run"
 LIMIT = 64 * 2**20
 
+_IN_FOLDER = f'cd {RUN_DIR} && exec "$@"'
+
 
 @dataclass(frozen=True)
 class Source:
@@ -37,11 +40,14 @@ class Source:
         POSIX paths relative to ``RUN_DIR``, and what is in them.
     command
         The arguments that run it, the first one the program.
+    notes
+        What its owner is to know of it before it runs, a line each.
     """
 
     stem: str
     files: Mapping[str, bytes]
     command: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def cell_source(code: str, variables: Mapping[str, object], stem: str = "cell") -> Source:
@@ -108,15 +114,70 @@ def script_source(path: Path, args: Sequence[str] = ()) -> Source:
     doing = f"packaging the script {path}"
     content = _read_script(path, doing)
     tree = parse_code(content, doing)
-    if isinstance(args, str) or not all(isinstance(arg, str) for arg in args):
-        raise SourceRefused(doing, f"its arguments are {args!r}", "give a sequence of strings")
-    if any("\0" in arg for arg in args):
-        raise SourceRefused(doing, "an argument holds a zero byte", "leave it out")
+    _check_args(args, doing)
     folder = path.resolve().parent
     files = {path.name: content}
     files |= local_modules(imported_names(tree), [str(folder), *sys.path])
     _check_size(files, doing)
     return Source(path.stem, files, _python(path.name, *args))
+
+
+def folder_source(folder: Path, script: str, args: Sequence[str] = ()) -> Source:
+    """Return the source that runs a script of `folder` in a copy of that, all its files along.
+
+    The run begins in the copy's top, so that relative paths find what they
+    find on the server. Imported modules from outside of it go along, too.
+
+    Parameters
+    ----------
+    folder
+        What goes along, but for what ``.gitignore`` and ``.kfignore`` name.
+    script
+        The path of a Python script of it, relative to it.
+    args
+        What the script finds in ``sys.argv[1:]``.
+
+    Raises
+    ------
+    SourceRefused
+        As `choose_files` and `script_source` do, and if the script is not
+        among what goes along.
+    """
+    # Few runs need it, and it takes longer to import than a cell to package.
+    from kfspawner.packaging.ignores import choose_files  # noqa: PLC0415
+
+    doing = f"packaging the script {script} of the folder {folder}"
+    chosen = choose_files(folder)
+    place = posixpath.normpath(script)
+    if place not in chosen.files:
+        raise SourceRefused(
+            doing,
+            "it is left out by an ignore file, or it is a link that leads elsewhere"
+            if (folder / script).is_file() and not place.startswith(("/", "../"))
+            else "there is no such file in it",
+            "give the path of a script as it is inside of the folder, and do not ignore it",
+        )
+    content = _read_script(folder / place, doing)
+    tree = parse_code(content, doing)
+    _check_args(args, doing)
+    inside = posixpath.dirname(place)
+    search = [str((folder / inside).resolve()), *sys.path]
+    modules = local_modules(imported_names(tree), search, besides=folder.resolve())
+    files = {posixpath.join(inside, path): content for path, content in modules.items()}
+    left_out = chosen.left_out
+    return Source(
+        Path(place).stem,
+        {**files, **chosen.files},
+        ("sh", "-c", _IN_FOLDER, "sh", *_python(place, *args)),
+        (f"left out of {folder}: {', '.join(left_out)}",) if left_out else (),
+    )
+
+
+def _check_args(args: Sequence[str], doing: str) -> None:
+    if isinstance(args, str) or not all(isinstance(arg, str) for arg in args):
+        raise SourceRefused(doing, f"its arguments are {args!r}", "give a sequence of strings")
+    if any("\0" in arg for arg in args):
+        raise SourceRefused(doing, "an argument holds a zero byte", "leave it out")
 
 
 def _python(file: str, *args: str) -> tuple[str, ...]:

@@ -19,14 +19,15 @@ def notebook(code: str) -> dict[str, Any]:
     return namespace
 
 
-def run(source: Source, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run `source` as an image would, from `folder`."""
+def run(source: Source, folder: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `source` as an image would that has it in `folder`; it begins in `cwd`."""
     for path, content in source.files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
-    _, *args = (arg.replace(RUN_DIR, str(folder)) for arg in source.command)
+    words = [word.replace(RUN_DIR, str(folder)) for word in source.command]
+    command = [sys.executable if word == "python" else word for word in words]
     return subprocess.run(
-        [sys.executable, *args], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=cwd or folder, capture_output=True, text=True, timeout=60, check=False
     )
 
 

@@ -41,7 +41,7 @@ HUB_SIDE = {"profiles", "homes", "servers", "hub"}
 NOTEBOOK_SIDE = {"cluster", "packaging", "training", "notebook"}
 # Installed for one side only: the other never names them.
 HUB_ONLY = {"jupyterhub", "kubespawner", "kubernetes_asyncio", "oauthenticator", "jinja2", "kopf"}
-NOTEBOOK_ONLY = {"IPython", "cloudpickle", "httpx", "kubernetes", "ipykernel"}
+NOTEBOOK_ONLY = {"IPython", "cloudpickle", "httpx", "kubernetes", "ipykernel", "pathspec"}
 # The front: lazily, it gives what the notebook side offers.
 FRONT = Path("__init__.py")
 

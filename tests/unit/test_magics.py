@@ -106,6 +106,17 @@ def test_script_goes_with_its_arguments(shell: Shell, tmp_path: Path) -> None:
     assert options.cpu == "2"
 
 
+def test_folder_goes_and_what_it_leaves_behind_is_said(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print(1)\n")
+    (tmp_path / "data").symlink_to("/usr")
+    lines, error = shell.run(f"%kf run --dir {tmp_path} train.py --lr 1")
+    assert error is None
+    assert lines[0] == f"left out of {tmp_path}: data (a link to a folder)"
+    [(source, _)] = shell.runs.started
+    assert source.command[-2:] == ("--lr", "1")
+    assert source.files.keys() == {"train.py"}
+
+
 def test_detached_cell_does_not_ask_the_run(shell: Shell) -> None:
     run = FakeRun([make_status(state="Created")], ["never shown"])
     shell.runs.next = run
@@ -140,6 +151,9 @@ def test_failed_run_fails_its_cell_without_a_traceback(shell: Shell) -> None:
         ("%%kf run train.py\n1", OptionRefused, "'train.py' is no option, and a cell takes no"),
         ("%%kf run --env A=1 B=secret\n1", OptionRefused, "'B' is no option"),
         ("%kf run", OptionRefused, "it names no script"),
+        ("%kf run --dir .", OptionRefused, "it names no script"),
+        ("%kf run --dir nowhere a.py", SourceRefused, "the folder nowhere: there is no such"),
+        ("%%kf run --dir .\n1", OptionRefused, "--dir is for a script"),
         ("%kf run nowhere.py", SourceRefused, "packaging the script nowhere.py"),
         ("%%kf ls\n1", OptionRefused, "only run takes a cell"),
         ("%kf jump", OptionRefused, "there is no such command"),

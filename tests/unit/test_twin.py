@@ -31,6 +31,14 @@ def test_script_with_arguments(runs: FakeRuns, tmp_path: Path) -> None:
     assert dict(options.env) == {"A": "1"}
 
 
+def test_folder(runs: FakeRuns, tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("print(1)\n")
+    (tmp_path / "settings.toml").write_text("")
+    kfspawner.run("train.py", ["--lr", "0.1"], folder=tmp_path)
+    [(source, _)] = runs.started
+    assert source.files.keys() == {"train.py", "settings.toml"}
+
+
 def test_code_without_a_notebook(runs: FakeRuns) -> None:
     kfspawner.run(code="print(1)", cpu="2", gpu=1)
     [(source, options)] = runs.started
@@ -57,6 +65,7 @@ def test_code_takes_values_of_the_notebook_along(
         ({}, OptionRefused, "it takes a script with its arguments, or else code"),
         ({"script": "a.py", "code": "1"}, OptionRefused, "it takes a script"),
         ({"code": "1", "args": ["x"]}, OptionRefused, "it takes a script"),
+        ({"code": "1", "folder": "."}, OptionRefused, "it takes a script"),
         ({"code": "1", "cpus": 2}, OptionRefused, "there is no option 'cpus'; use name, image"),
         ({"code": "for"}, SourceRefused, "invalid syntax"),
         ({"script": "nowhere.py"}, SourceRefused, "packaging the script nowhere.py"),
