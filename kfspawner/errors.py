@@ -9,6 +9,7 @@ Error
 ├── ContextMissing          this process was not started as a kfspawner server
 ├── RegistryError           an image registry said no
 │   ├── RegistryUnreachable it did not answer
+│   ├── RegistryBusy        it has no time now, or is broken
 │   ├── RegistryDenied      it wants a sign-in, or a better one
 │   └── ImageMissing        it has no such image
 ├── ClusterError            the Kubernetes API said no
@@ -103,6 +104,10 @@ class RegistryError(Error):
 
 class RegistryUnreachable(RegistryError):
     """An image registry did not answer."""
+
+
+class RegistryBusy(RegistryError):
+    """An image registry could not do it now; it may in a moment."""
 
 
 class RegistryDenied(RegistryError):

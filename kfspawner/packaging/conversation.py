@@ -13,16 +13,26 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 
 from kfspawner import __version__
-from kfspawner.errors import ImageMissing, RegistryDenied, RegistryError, RegistryUnreachable
+from kfspawner.errors import (
+    ImageMissing,
+    RegistryBusy,
+    RegistryDenied,
+    RegistryError,
+    RegistryUnreachable,
+)
 from kfspawner.packaging.signin import Credentials, SignIn
 
 ATTEMPTS = 3
+# Attempts once a push is under way: with their pauses, time for a registry to start anew.
+PERSISTENCE = 8
+# Seconds for a registry to take what a request sends.
+STORING = 300.0
 
 # Docker Hub's name is not that of the host which speaks the API.
 _API_HOSTS = {"docker.io": "registry-1.docker.io"}
@@ -93,17 +103,32 @@ class Conversation:
         """Wait before the attempt after `attempt`, the first being 0."""
         self._stopped.wait(_FIRST_PAUSE * 2**attempt)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing is to be tried again."""
+        return self._stopped.is_set()
+
     @contextlib.contextmanager
-    def stream(self, ask: Ask) -> Iterator[Iterator[bytes]]:
-        """Yield the answer in pieces; what breaks on the way is this registry's fault."""
-        response = self.expect(ask, 200, stream=True)
+    def stream(self, ask: Ask, start: int = 0) -> Iterator[Iterator[bytes]]:
+        """Yield the answer in pieces, from the byte `start` on.
+
+        What breaks on the way is this registry's fault.
+        """
+        if start:
+            ask = replace(ask, headers={**ask.headers, "Range": f"bytes={start}-"})
+        response = self.expect(ask, 200, 206, stream=True)
+        # Not every registry knows parts.
+        skip = start if response.status_code == 200 else 0
 
         def pieces() -> Iterator[bytes]:
+            ahead = skip
             try:
                 for piece in response.iter_raw(_CHUNK):
                     if self._stopped.is_set():
                         raise RegistryError(ask.doing, "it was stopped", "start it again")
-                    yield piece
+                    if len(piece) > ahead:
+                        yield piece[ahead:]
+                    ahead = max(0, ahead - len(piece))
             except httpx.RequestError as error:
                 raise self._unreachable(ask, error) from error
 
@@ -136,7 +161,7 @@ class Conversation:
         if status == 404:
             raise ImageMissing(ask.doing, cause, "check the registry, repository and tag")
         if is_busy(response):
-            raise RegistryError(ask.doing, cause, "try again, or ask who runs the registry")
+            raise RegistryBusy(ask.doing, cause, "try again, or ask who runs the registry")
         raise RegistryError(ask.doing, cause, "ask who runs the registry what it objects to")
 
     def send(self, ask: Ask, *, stream: bool = False) -> httpx.Response:

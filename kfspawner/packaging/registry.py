@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+import hashlib
+import io
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import httpx
 
-from kfspawner.errors import RegistryError, RegistryUnreachable
-from kfspawner.packaging.conversation import ATTEMPTS, Ask, Content, Conversation, is_busy
+from kfspawner.errors import RegistryError
+from kfspawner.packaging.conversation import PERSISTENCE, STORING, Ask, Conversation
 from kfspawner.packaging.layer import Layer, sha256
 from kfspawner.packaging.manifest import (
     INDEXES,
@@ -21,10 +23,9 @@ from kfspawner.packaging.manifest import (
     this_platform,
 )
 from kfspawner.packaging.signin import Credentials
+from kfspawner.packaging.upload import Reading, Upload, check_stored, read_file
 from kfspawner.reference import Reference
 
-# Seconds for a registry to store an upload.
-_STORING = 300.0
 _DOCUMENT_LIMIT = 4 * 2**20
 
 
@@ -104,16 +105,22 @@ class Registry:
         _check_digest(doing, content, blob.digest)
         return content
 
+    @contextlib.contextmanager
+    def open_blob(
+        self, repository: str, blob: Descriptor, start: int = 0
+    ) -> Iterator[Iterator[bytes]]:
+        """Yield a blob in pieces, from the byte `start` on.
+
+        The last piece of a whole one comes only if it is what its digest says.
+        """
+        doing = f"reading {self.host}/{repository}@{blob.digest}"
+        ask = Ask(doing, "GET", f"/v2/{repository}/blobs/{blob.digest}", repository)
+        with self._line.stream(ask, start) as pieces:
+            yield pieces if start else _checked(doing, pieces, blob)
+
     def has_blob(self, repository: str, digest: str) -> bool:
         """Say whether `repository` holds the blob."""
-        ask = Ask(
-            f"looking for {digest} in {self.host}/{repository}",
-            "HEAD",
-            f"/v2/{repository}/blobs/{digest}",
-            repository,
-        )
-        # Where blobs live elsewhere, a redirect is a yes.
-        return self._line.expect(ask, 200, 301, 302, 307, 404).status_code != 404
+        return self._holds(repository, digest, PERSISTENCE)
 
     def mount_blob(self, repository: str, digest: str, origin: str) -> bool:
         """Let `repository` have a blob of the repository `origin`; say whether it worked.
@@ -125,6 +132,8 @@ class Registry:
             "POST",
             f"/v2/{repository}/blobs/uploads/?mount={digest}&from={origin}",
             repository,
+            attempts=PERSISTENCE,
+            patience=STORING,
         )
         response = self._line.expect(ask, 201, 202, 404, 405)
         if response.status_code == 202:
@@ -136,23 +145,30 @@ class Registry:
 
         It passes through this process a mebibyte at a time.
         """
-        self._upload(repository, blob, lambda: source._open_blob(origin, blob))
+        self.upload_blob(repository, blob, partial(source.open_blob, origin, blob))
 
     def push_blob(self, repository: str, content: bytes) -> None:
         """Send `repository` a blob, if it does not have it."""
         blob = Descriptor.of("application/octet-stream", content)
         if not self.has_blob(repository, blob.digest):
-            self._upload(repository, blob, lambda: contextlib.nullcontext(content))
+            self.upload_blob(repository, blob, read_file(io.BytesIO(content)))
+
+    def upload_blob(self, repository: str, blob: Descriptor, read: Reading) -> None:
+        """Send `repository` a blob that need not be in memory.
+
+        `read` opens it, once or, where the way there breaks, more often. The
+        registry stores it only if it is what its digest says.
+        """
+        doing = f"pushing to {self.host}/{repository}"
+        start = Ask(doing, "POST", f"/v2/{repository}/blobs/uploads/", repository)
+        is_there = partial(self._holds, repository, blob.digest, attempts=1)
+        Upload(self._line, start, blob, read, is_there).send()
 
     def push_layer(self, repository: str, layer: Layer) -> None:
         """Send `repository` a layer, a mebibyte at a time, if it does not have it."""
         fields = {"mediaType": layer.media_type, "digest": layer.digest, "size": layer.size}
         if not self.has_blob(repository, layer.digest):
-            self._upload(
-                repository,
-                Descriptor.parse(fields),
-                lambda: contextlib.nullcontext(layer.chunks()),
-            )
+            self.upload_blob(repository, Descriptor.parse(fields), read_file(layer.kept))
 
     def push_manifest(self, repository: str, manifest: Manifest, tag: str | None = None) -> None:
         """Make an image visible in `repository`, under its digest and under `tag`."""
@@ -164,15 +180,11 @@ class Registry:
             repository,
             {"Content-Type": manifest.media_type},
             manifest.content,
+            attempts=PERSISTENCE,
+            patience=STORING,
         )
         response = self._line.expect(ask, 200, 201)
-        stored = response.headers.get("Docker-Content-Digest", manifest.digest)
-        if stored != manifest.digest:
-            raise RegistryError(
-                ask.doing,
-                f"it was stored as {stored[:80]} and not as {manifest.digest}",
-                "use a registry that keeps manifests as they are",
-            )
+        check_stored(ask, response, manifest.digest)
 
     def delete_manifest(self, repository: str, digest: str) -> None:
         """Remove an image from `repository`, with all its tags."""
@@ -196,52 +208,17 @@ class Registry:
             _check_digest(doing, response.content, reference.digest)
         return response.content, response.headers.get("Content-Type", "").partition(";")[0]
 
-    def _open_blob(
-        self, repository: str, blob: Descriptor
-    ) -> AbstractContextManager[Iterator[bytes]]:
-        doing = f"reading {self.host}/{repository}@{blob.digest}"
-        return self._line.stream(
-            Ask(doing, "GET", f"/v2/{repository}/blobs/{blob.digest}", repository)
+    def _holds(self, repository: str, digest: str, attempts: int) -> bool:
+        ask = Ask(
+            f"looking for {digest} in {self.host}/{repository}",
+            "HEAD",
+            f"/v2/{repository}/blobs/{digest}",
+            repository,
+            attempts=attempts,
+            patience=STORING,
         )
-
-    def _upload(
-        self,
-        repository: str,
-        blob: Descriptor,
-        open_content: Callable[[], AbstractContextManager[Content]],
-    ) -> None:
-        """Upload in one piece. An upload that broke is of no use: each attempt is a new one."""
-        doing = f"pushing to {self.host}/{repository}"
-        start = Ask(doing, "POST", f"/v2/{repository}/blobs/uploads/", repository)
-        for attempt in range(ATTEMPTS):
-            last = attempt == ATTEMPTS - 1
-            if attempt:
-                self._line.pause(attempt)
-                if self.has_blob(repository, blob.digest):
-                    return
-            opened = self._line.expect(start, 202)
-            with open_content() as content:
-                put = replace(
-                    start,
-                    method="PUT",
-                    url=_with_digest(start, opened, blob.digest),
-                    headers={
-                        "Content-Type": "application/octet-stream",
-                        "Content-Length": str(blob.size),
-                    },
-                    content=content,
-                    attempts=1,
-                    patience=_STORING,
-                )
-                try:
-                    response = self._line.send(put)
-                except RegistryUnreachable:
-                    if last:
-                        raise
-                    continue
-            if last or not (is_busy(response) or response.status_code == 401):
-                self._line.check(put, response, 201)
-                return
+        # Where blobs live elsewhere, a redirect is a yes.
+        return self._line.expect(ask, 200, 301, 302, 307, 404).status_code != 404
 
     def _drop_upload(self, ask: Ask, opened: httpx.Response) -> None:
         """Give back an upload that nothing will be sent to; it is only a courtesy."""
@@ -250,19 +227,28 @@ class Registry:
             self._line.send(replace(ask, method="DELETE", url=url, attempts=1))
 
 
-def _with_digest(ask: Ask, opened: httpx.Response, digest: str) -> str:
-    url = opened.headers.get("Location")
-    if not url:
+def _checked(doing: str, pieces: Iterator[bytes], blob: Descriptor) -> Iterator[bytes]:
+    seen, left = hashlib.sha256(), blob.size
+    for piece in pieces:
+        seen.update(piece)
+        left -= len(piece)
+        if left <= 0:
+            _refuse_other(doing, f"sha256:{seen.hexdigest()}", blob.digest)
+        yield piece
+    if left:
         raise RegistryError(
-            ask.doing, "it names no place to upload to", "ask who runs the registry"
+            doing, f"it is not {blob.size} bytes long", "try again, or ask who runs the registry"
         )
-    return f"{url}{'&' if '?' in url else '?'}digest={digest}"
 
 
 def _check_digest(doing: str, content: bytes, digest: str) -> None:
-    if sha256(content) != digest:
+    _refuse_other(doing, sha256(content), digest)
+
+
+def _refuse_other(doing: str, came: str, digest: str) -> None:
+    if came != digest:
         raise RegistryError(
             doing,
-            f"what came is not {digest} but {sha256(content)}",
+            f"what came is not {digest} but {came}",
             "try again, or ask who runs the registry",
         )

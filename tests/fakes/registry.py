@@ -36,6 +36,8 @@ class Fault:
     seconds: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    # How many bytes of an upload's request the registry keeps before that.
+    after: int | None = None
 
 
 @dataclass
@@ -46,10 +48,17 @@ class FakeRegistry:
     account: tuple[str, str] | None = None
     tokens: bool = False
     deletes: bool = True
+    # Whether an upload that broke in the middle of a request can go on, and
+    # whether one by several requests is known at all.
+    resumes: bool = True
+    chunks: bool = True
+    least_chunk: int = 0
+    # What it says that it stored, if that is not the truth.
+    claims: str | None = None
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
     manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
     tags: dict[tuple[str, str], str] = field(default_factory=dict)
-    uploads: set[str] = field(default_factory=set)
+    uploads: dict[str, bytearray] = field(default_factory=dict)
     issued: dict[str, set[str]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
@@ -108,13 +117,17 @@ class _Conversation(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 -- inherited
+    do_HEAD = do_PUT = do_PATCH = do_POST = do_DELETE = do_GET  # noqa: N815 -- inherited
 
     def _serve(self) -> None:
         parts = urlsplit(self.path)
         self.registry.log.append(f"{self.command} {self.path}")
-        self.body = self._read_body()
         if self._faulty(parts.path):
+            return
+        self.body = self._read_body()
+        if len(self.body) < int(self.headers.get("Content-Length", 0)):
+            self.close_connection = True
+            self._keep_part(parts.path, self.body)
             return
         if parts.path == "/token":
             self._give_token(parse_qs(parts.query))
@@ -140,10 +153,19 @@ class _Conversation(BaseHTTPRequestHandler):
                 fault.times -= 1
                 time.sleep(fault.seconds)
                 self.close_connection = True
+                size = int(self.headers.get("Content-Length", 0))
+                taken = self.rfile.read(size if fault.after is None else min(size, fault.after))
+                if fault.after is not None:
+                    self._keep_part(path, taken)
                 if fault.status:
                     self._answer(fault.status, fault.body, dict(fault.headers))
                 return True
         return False
+
+    def _keep_part(self, path: str, content: bytes) -> None:
+        held = self.registry.uploads.get(path.rpartition("/")[2])
+        if held is not None:
+            held += content
 
     def _read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -213,12 +235,14 @@ class _Conversation(BaseHTTPRequestHandler):
         registry.manifests[repository, digest] = (self.headers["Content-Type"], self.body)
         if version != digest:
             registry.tags[repository, version] = digest
-        self._answer(201, headers={"Docker-Content-Digest": digest})
+        self._answer(201, headers={"Docker-Content-Digest": registry.claims or digest})
 
     def _blob(self, repository: str, digest: str) -> None:
         content = self.registry.blobs.get((repository, digest))
         if content is None:
             self._refuse(404, "BLOB_UNKNOWN")
+        elif part := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            self._answer(206, content[int(part[1]) :])
         else:
             self._answer(200, content)
 
@@ -231,20 +255,52 @@ class _Conversation(BaseHTTPRequestHandler):
                 self._answer(201)
                 return
             session = uuid.uuid4().hex
-            registry.uploads.add(session)
-            place = f"/v2/{repository}/blobs/uploads/{session}?_state=a%3Db"
-            self._answer(202, headers={"Location": place})
-        elif session not in registry.uploads or query.get("_state", "a=b") != "a=b":
+            registry.uploads[session] = bytearray()
+            self._tell_upload(202, repository, session)
+            return
+        held = registry.uploads.get(session)
+        if held is None:
             self._refuse(404, "BLOB_UPLOAD_UNKNOWN")
+        elif not registry.resumes and query["_state"] != f"at={len(held)}":
+            del registry.uploads[session]
+            self._refuse(400, "BLOB_UPLOAD_INVALID")
+        elif self.command == "GET":
+            self._tell_upload(204, repository, session)
+        elif self.command == "PATCH":
+            self._take_chunk(repository, session, held)
         else:
-            registry.uploads.discard(session)
-            if self.command == "DELETE":
-                self._answer(204)
-            elif digest_of(self.body) != query.get("digest"):
-                self._refuse(400, "DIGEST_INVALID")
-            else:
-                registry.add_blob(repository, self.body)
-                self._answer(201)
+            del registry.uploads[session]
+            self._end_upload(repository, bytes(held) + self.body, query)
+
+    def _take_chunk(self, repository: str, session: str, held: bytearray) -> None:
+        first, _, last = self.headers["Content-Range"].partition("-")
+        if not self.registry.chunks or len(self.body) < self.registry.least_chunk:
+            self._refuse(400, "UNSUPPORTED")
+        elif int(first) != len(held) or int(last) != len(held) + len(self.body) - 1:
+            self._refuse(416, "BLOB_UPLOAD_INVALID")
+        else:
+            held += self.body
+            self._tell_upload(202, repository, session)
+
+    def _tell_upload(self, status: int, repository: str, session: str) -> None:
+        held = len(self.registry.uploads[session])
+        headers = {
+            "Location": f"/v2/{repository}/blobs/uploads/{session}?_state=at%3D{held}",
+            "Range": f"0-{max(0, held - 1)}",
+        }
+        if status == 202 and self.registry.least_chunk:
+            headers["OCI-Chunk-Min-Length"] = str(self.registry.least_chunk)
+        self._answer(status, headers=headers)
+
+    def _end_upload(self, repository: str, content: bytes, query: Mapping[str, str]) -> None:
+        if self.command == "DELETE":
+            self._answer(204)
+        elif digest_of(content) != query.get("digest"):
+            self._refuse(400, "DIGEST_INVALID")
+        else:
+            digest = self.registry.add_blob(repository, content)
+            stored = self.registry.claims or digest
+            self._answer(201, headers={"Docker-Content-Digest": stored})
 
     def _refuse(self, status: int, code: str) -> None:
         body = {"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}

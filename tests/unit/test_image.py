@@ -12,8 +12,10 @@ import pytest
 from kfspawner.errors import (
     ImageMissing,
     OptionRefused,
+    RegistryBusy,
     RegistryDenied,
     RegistryError,
+    RegistryUnreachable,
     SourceRefused,
 )
 from kfspawner.packaging import conversation
@@ -34,7 +36,7 @@ BASE = Reference("registry.example", "base", digest="sha256:" + "b" * 64)
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
-    monkeypatch.setattr(conversation, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(conversation, "_FIRST_PAUSE", 0.001)
     with FakeRegistry().running() as fake:
         yield fake
 
@@ -152,6 +154,27 @@ def test_append_again_sends_no_layer_and_gives_the_same_image(fake: FakeRegistry
     ]
 
 
+def test_append_of_other_code_sends_that_layer_and_the_config(fake: FakeRegistry) -> None:
+    add_image(fake, "base", "1")
+    append_to(fake, Reference(fake.host, "base", "1"))
+    fake.log.clear()
+    other = make_layer({"main.py": b"print(2)\n"})
+    with Registry(fake.host) as registry:
+        append(registry, Reference(fake.host, "base", "1"), other, "alice/runs", COMMAND)
+    blobs = [call.rpartition("=")[2] for call in fake.calls("PUT") if "/blobs/" in call]
+    assert len(blobs) == 2
+    assert blobs[0] == other.digest
+    assert not any("mount=" in call for call in fake.log), "the base is there already"
+
+
+def test_append_that_is_stored_as_something_else_is_refused(fake: FakeRegistry) -> None:
+    add_image(fake, "base", "1")
+    fake.claims = "sha256:" + "0" * 64
+    with pytest.raises(RegistryError, match="it was stored as sha256:0000"):
+        append_to(fake, Reference(fake.host, "base", "1"), tag="run")
+    assert ("alice/runs", "run") not in fake.tags
+
+
 def test_append_shows_the_image_last(fake: FakeRegistry) -> None:
     add_image(fake, "base", "1")
     append_to(fake, Reference(fake.host, "base", "1"), tag="run")
@@ -166,6 +189,8 @@ def test_append_shows_the_image_last(fake: FakeRegistry) -> None:
         (Fault("POST", "uploads", times=99, status=500), RegistryError),
         (Fault("HEAD", "alice/runs/blobs", times=99, status=403), RegistryDenied),
         (Fault("PUT", "manifests", times=9, status=400), RegistryError),
+        (Fault("PUT", "manifests", times=99, status=500), RegistryBusy),
+        (Fault("PUT", "manifests", times=99), RegistryUnreachable),
     ],
 )
 def test_append_that_fails_leaves_no_image(
@@ -176,6 +201,20 @@ def test_append_that_fails_leaves_no_image(
     with pytest.raises(error):
         append_to(fake, Reference(fake.host, "base", "1"), tag="run")
     assert not [key for key in (*fake.manifests, *fake.tags) if key[0] == "alice/runs"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("HEAD", "blobs"), ("POST", "mount"), ("POST", "uploads"), ("PUT", "uploads"), ("PUT", "man")],
+)
+@pytest.mark.parametrize("status", [None, 503, 429])
+def test_append_outlasts_a_registry_that_starts_anew(
+    fake: FakeRegistry, method: str, path: str, status: int | None
+) -> None:
+    add_image(fake, "base", "1")
+    fake.faults.append(Fault(method, path, times=5, status=status))
+    made = append_to(fake, Reference(fake.host, "base", "1"), tag="run")
+    assert fake.tags["alice/runs", "run"] == made.digest
 
 
 @pytest.mark.parametrize("config", [{"rootfs": {"diff_ids": []}}, {"rootfs": None}, {}])
