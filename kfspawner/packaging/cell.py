@@ -17,6 +17,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import CodeType
 from typing import Any, TypeVar
@@ -31,8 +32,9 @@ _Node = TypeVar("_Node", bound=ast.AST)
 _Way = tuple[Callable[[], None], Sequence[ast.stmt]]
 
 _DOING = "packaging the cell"
-# %magic, !command, ?name, name?, and the first two on the right of an assignment.
-_IPYTHON = re.compile(r"\s*([%!?]|[\w.,\s\[\]*]+=\s*[%!]|[%\w.*]+\?{1,2}\s*$)")
+# %magic, !command, ?name, name?, a call without brackets, and the first two on the right of
+# an assignment.
+_IPYTHON = re.compile(r"\s*([%!?,;/]|[\w.,\s\[\]*]+=\s*[%!]|[%\w.*]+\?{1,2}\s*$)")
 _LEAVING = (ast.Raise, ast.Return, ast.Break, ast.Continue)
 
 
@@ -73,32 +75,55 @@ def parse_code(code: str | bytes, doing: str = _DOING) -> ast.Module:
     return tree
 
 
-def parse_cell(code: str) -> ast.Module:
-    """Return the syntax tree of a cell's `code`.
+@dataclass(frozen=True)
+class Cell:
+    """A cell as a run has it.
+
+    Attributes
+    ----------
+    code
+        Python alone.
+    tree
+        A syntax tree that reads, sets and imports the same names.
+    expanded
+        The names that its shell commands may read: a ``$name`` can be the shell's.
+    pip
+        What pip is to do first, each with the number of its line.
+    notes
+        What its owner is to know, a line each.
+    """
+
+    code: str
+    tree: ast.Module
+    expanded: frozenset[str] = frozenset()
+    pip: tuple[tuple[int, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def parse_cell(code: str) -> Cell:
+    """Return what a run makes of a cell's `code`.
 
     Raises
     ------
     SourceRefused
-        As `parse_code` does, and if IPython would have to translate a line.
+        As `parse_code` does, and if a line of IPython's means nothing in a run.
     """
-    if code.lstrip().startswith("%%"):
-        raise _not_python(code, code[: len(code) - len(code.lstrip())].count("\n") + 1)
     try:
-        return parse_code(code)
+        return Cell(code, parse_code(code))
     except SourceRefused as refused:
-        line = _ipython_line(code, refused.__cause__)
-        if line is None:
+        if not _for_ipython(code, refused.__cause__):
             raise
-        raise _not_python(code, line) from refused.__cause__
+    # Few cells need it.
+    from kfspawner.packaging.ipython import translate  # noqa: PLC0415
 
-
-def _not_python(code: str, line: int) -> SourceRefused:
-    text = code.splitlines()[line - 1].strip()
-    return SourceRefused(
-        _DOING,
-        f"line {line} is for IPython ({text[:80]!r}), and a run has only Python",
-        "move that line to a cell of its own, or write it in Python "
-        "(subprocess.run for commands; what the image lacks is installed in the image)",
+    translated = translate(code)
+    parse_code(translated.code)
+    return Cell(
+        translated.code,
+        parse_python(translated.meaning),
+        translated.expanded,
+        translated.pip,
+        translated.notes,
     )
 
 
@@ -115,21 +140,9 @@ def _where(error: SyntaxError) -> str:
     return f"{fault} in line {error.lineno}:\n    {shown}\n    {' ' * column}^"
 
 
-def _ipython_line(code: str, error: BaseException | None) -> int | None:
-    """Return the line on which `code` stops being Python for IPython's sake, or None."""
-    lines = code.splitlines()
-    suspects = [number for number, line in enumerate(lines, 1) if _IPYTHON.match(line)]
-    if isinstance(error, SyntaxError) and error.lineno in suspects:
-        return error.lineno
-    # The error can show elsewhere: an apostrophe in a shell command opens a string.
-    for number in suspects:
-        line = lines[number - 1]
-        lines[number - 1] = line[: len(line) - len(line.lstrip())] + "pass"
-    try:
-        parse_python("\n".join(lines))
-    except SourceRefused:
-        return None
-    return suspects[0] if suspects else None
+def _for_ipython(code: str, error: BaseException | None) -> bool:
+    """Say whether `code` is not Python because of a line that IPython translates."""
+    return isinstance(error, SyntaxError) and any(map(_IPYTHON.match, code.splitlines()))
 
 
 def imported_names(tree: ast.AST) -> set[str]:

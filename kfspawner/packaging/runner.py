@@ -15,7 +15,10 @@ import inspect
 import json
 import linecache
 import pickle
+import shlex
+import subprocess
 import sys
+import tempfile
 import traceback
 import types
 from collections.abc import Iterator
@@ -23,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+_shell: Any = None
 
 
 class _Unpickler(pickle.Unpickler):
@@ -60,6 +64,38 @@ def load_values(about: dict[str, Any], namespace: dict[str, Any]) -> None:
         _refuse(f"{type(error).__name__}: {error}; make them in the cell itself")
 
 
+def install(about: dict[str, Any]) -> None:
+    """Have pip do what the cell's lines say."""
+    folder = about.get("pip_folder", "")
+    for number, line in about.get("pip", ()):
+        command = f"{shlex.quote(sys.executable)} -m pip --disable-pip-version-check {line}"
+        where = folder if Path(folder).is_dir() else None
+        done = subprocess.run(command, shell=True, cwd=where, check=False)  # noqa: S602 -- as written
+        if done.returncode:
+            sys.exit(f"pip, in line {number} of the cell, ended with exit code {done.returncode}")
+    importlib.invalidate_caches()
+
+
+def get_ipython() -> Any:
+    """Return the IPython shell of the cell's magics and commands; the first call makes it."""
+    global _shell  # noqa: PLW0603 -- one process, one shell
+    if _shell is None:
+        try:
+            shells = importlib.import_module("IPython.core.interactiveshell")
+            config = importlib.import_module("traitlets.config").Config()
+        except ImportError as error:
+            sys.exit(f"the cell's magics need IPython: {error}; choose an image that has it")
+        config.HistoryManager.enabled = False
+        config.InteractiveShell.colors = "nocolor"
+        cell = sys.modules["__main__"]
+        settings = tempfile.mkdtemp()
+        _shell = shells.InteractiveShell.instance(
+            config=config, user_module=cell, user_ns=cell.__dict__, ipython_dir=settings
+        )
+        cell.__dict__.update(get_ipython=get_ipython, display=_display)
+    return _shell
+
+
 def compile_cell(code: str, filename: str) -> Iterator[types.CodeType]:
     """Yield the parts of a cell: its statements, then a last expression that is shown."""
     tree = ast.parse(code, filename)
@@ -86,7 +122,8 @@ def main() -> None:
     cell = types.ModuleType("__main__")
     sys.modules["__main__"] = cell
     namespace = cell.__dict__
-    namespace.update(__builtins__=builtins, display=_display)
+    namespace.update(__builtins__=builtins, display=_display, get_ipython=get_ipython)
+    install(about)
     load_values(about, namespace)
 
     loop = None

@@ -69,20 +69,25 @@ def cell_source(code: str, variables: Mapping[str, object], stem: str = "cell") 
     Raises
     ------
     SourceRefused
-        If the cell is empty, is not Python, uses a value that cannot be
-        pickled, or takes more than 64 MiB with it.
+        If the cell is empty, is not Python, has a magic that means nothing in a
+        run, uses a value that cannot be pickled, or takes more than 64 MiB with it.
     """
-    tree = parse_cell(code)
-    values = pack_values(variables, free_names(tree))
-    about = {
+    cell = parse_cell(code)
+    tree = cell.tree
+    values = pack_values(variables, free_names(tree) | cell.expanded)
+    about: dict[str, object] = {
         "filename": "<cell>" if stem == "cell" else f"<cell {stem}>",
         "python": "{}.{}".format(*sys.version_info),
         "imports": dict(values.imports),
         "submodules": _submodules(values.imports.values(), tree),
     }
+    if cell.pip:
+        about["pip"] = cell.pip
+        # Where it finds the files that its lines name.
+        about["pip_folder"] = str(Path.cwd())
     files = {
         "main.py": package_files(__package__).joinpath("runner.py").read_bytes(),
-        "cell.py": code.encode(),
+        "cell.py": cell.code.encode(),
         "run.json": json.dumps(about, indent=1, sort_keys=True).encode(),
     }
     if values.pickled is not None:
@@ -91,7 +96,7 @@ def cell_source(code: str, variables: Mapping[str, object], stem: str = "cell") 
     modules = local_modules(wanted - {"__main__"}, sys.path)
     files |= {f"modules/{path}": content for path, content in modules.items()}
     _check_size(files, "packaging the cell")
-    return Source(stem, files, _python("main.py"))
+    return Source(stem, files, _python("main.py"), cell.notes)
 
 
 def script_source(path: Path, args: Sequence[str] = ()) -> Source:
