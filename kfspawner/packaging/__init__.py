@@ -1,6 +1,6 @@
 """Code becomes an image: source, layer, and the base they are put on.
 
-`cell_source`, `script_source` and `folder_source` say what is to run, `package` appends it to
+`cell_source` and its kin say what is to run, `package` appends it to
 an image by the registry's API and returns the digest. Nothing here knows
 Kubernetes, and nothing here needs a container engine.
 """
@@ -14,6 +14,7 @@ from kfspawner.packaging.source import (
     Source,
     cell_source,
     folder_source,
+    function_source,
     script_source,
 )
 from kfspawner.reference import Reference
@@ -28,6 +29,7 @@ __all__ = [
     "append",
     "cell_source",
     "folder_source",
+    "function_source",
     "make_layer",
     "package",
     "script_source",

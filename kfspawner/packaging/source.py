@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import posixpath
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files as package_files
 from pathlib import Path
 
 from kfspawner.errors import SourceRefused
 from kfspawner.packaging.cell import (
+    Cell,
     attribute_names,
     free_names,
     imported_names,
@@ -24,6 +27,10 @@ from kfspawner.packaging.values import pack_values
 
 RUN_DIR = "/opt/kfspawner/run"
 LIMIT = 64 * 2**20
+# How the file begins that a called function's result is in, in the run's
+# outputs. The name of the run's pod follows: who uses a name again never reads
+# an older result.
+RESULT = ".kfspawner-result-"
 
 _IN_FOLDER = f'cd {RUN_DIR} && exec "$@"'
 
@@ -72,30 +79,78 @@ def cell_source(code: str, variables: Mapping[str, object], stem: str = "cell") 
         If the cell is empty, is not Python, has a magic that means nothing in a
         run, uses a value that cannot be pickled, or takes more than 64 MiB with it.
     """
-    cell = parse_cell(code)
+    filename = "<cell>" if stem == "cell" else f"<cell {stem}>"
+    return _runner_source(parse_cell(code), variables, stem, {"filename": filename})
+
+
+def function_source(
+    function: Callable[..., object],
+    args: Sequence[object],
+    keywords: Mapping[str, object],
+    variables: Mapping[str, object],
+) -> Source:
+    """Return the source that calls a function, and leaves what that returns in its outputs.
+
+    What the function uses goes along, as for a cell; so do its arguments.
+
+    Parameters
+    ----------
+    function
+        Whatever can be called, and awaited if it is a coroutine function.
+    args, keywords
+        What to call it with.
+    variables
+        The namespace of the notebook or script that it may be from.
+
+    Raises
+    ------
+    SourceRefused
+        If it does not take these arguments, or it or one of them cannot be
+        pickled, or all is over 64 MiB.
+    """
+    named = function.func if isinstance(function, partial) else function
+    stem = str(getattr(named, "__name__", type(named).__name__)).strip("<>")
+    try:
+        inspect.signature(function).bind(*args, **keywords)
+    except TypeError as error:
+        raise SourceRefused(
+            f"packaging the call of {stem}", str(error), "call it with what it takes"
+        ) from error
+    except ValueError:  # some that are written in C do not say what they take
+        pass
+    call = "_function(*_arguments[0], **_arguments[1])"
+    waits = "await " if inspect.iscoroutinefunction(function) else ""
+    own = {"_function": function, "_arguments": (tuple(args), dict(keywords))}
+    about = {"filename": f"<call of {stem}>", "result": RESULT}
+    cell = parse_cell(f"_result = {waits}{call}")
+    return _runner_source(cell, {**variables, **own}, stem, about)
+
+
+def _runner_source(
+    cell: Cell, variables: Mapping[str, object], stem: str, about: Mapping[str, object]
+) -> Source:
     tree = cell.tree
     values = pack_values(variables, free_names(tree) | cell.expanded)
-    about: dict[str, object] = {
-        "filename": "<cell>" if stem == "cell" else f"<cell {stem}>",
+    facts = {
+        **about,
         "python": "{}.{}".format(*sys.version_info),
         "imports": dict(values.imports),
         "submodules": _submodules(values.imports.values(), tree),
     }
     if cell.pip:
-        about["pip"] = cell.pip
-        # Where it finds the files that its lines name.
-        about["pip_folder"] = str(Path.cwd())
+        # The folder is where it finds the files that its lines name.
+        facts |= {"pip": cell.pip, "pip_folder": str(Path.cwd())}
     files = {
         "main.py": package_files(__package__).joinpath("runner.py").read_bytes(),
         "cell.py": cell.code.encode(),
-        "run.json": json.dumps(about, indent=1, sort_keys=True).encode(),
+        "run.json": json.dumps(facts, indent=1, sort_keys=True).encode(),
     }
     if values.pickled is not None:
         files["values.pkl"] = values.pickled
     wanted = imported_names(tree) | {name.partition(".")[0] for name in values.modules}
     modules = local_modules(wanted - {"__main__"}, sys.path)
     files |= {f"modules/{path}": content for path, content in modules.items()}
-    _check_size(files, "packaging the cell")
+    _check_size(files, "packaging the cell" if "result" not in about else f"packaging {stem}")
     return Source(stem, files, _python("main.py"), cell.notes)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import dis
 import functools
 import pickle
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
@@ -47,7 +48,8 @@ class Values:
     imports
         Name in the cell -> module that it is.
     modules
-        Every module that must be importable for `pickled` to load.
+        Every module that must be importable for `pickled` to load, and those
+        that functions in it import.
     """
 
     pickled: bytes | None
@@ -149,8 +151,20 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             # A run pickles objects of its own, to save a model or to talk to
             # its processes: their class must be found by its name.
             self.reached[value.__qualname__] = value
+        if isinstance(value, FunctionType) and value.__module__ == "__main__":
+            self.modules.update(_imports(value.__code__))
         if isinstance(value, FunctionType) and value.__globals__.get("__name__") == "__main__":
             self.globals_ref[id(value.__globals__)] = _GLOBALS
+
+
+def _imports(code: CodeType) -> Iterator[str]:
+    """Yield the modules that a function imports when it is called."""
+    for step in dis.get_instructions(code):
+        if step.opname == "IMPORT_NAME":
+            yield step.argval
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _imports(inner)
 
 
 def _reduce_cached(value: Any) -> tuple[Any, ...]:

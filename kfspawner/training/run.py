@@ -6,17 +6,19 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from kfspawner.cluster import Cluster
 from kfspawner.context import ServerContext
-from kfspawner.errors import ClusterError, ClusterUnreachable, ObjectMissing, RunError
+from kfspawner.errors import ClusterError, ClusterUnreachable, ObjectMissing, RunError, RunFailed
 from kfspawner.labels import RUN_LABEL
 from kfspawner.names import check_run_name
 from kfspawner.training.allowance import check_quota
 from kfspawner.training.kinds import RUNS, STOPPED_ANNOTATION, RunRequest, make_job
 from kfspawner.training.logs import follow_log, read_log
 from kfspawner.training.observation import Observation, give_up, observations, observe
+from kfspawner.training.results import read_result
 from kfspawner.training.state import RunState, RunStatus
 from kfspawner.training.status import read_status
 
@@ -109,19 +111,42 @@ class Run:
         RunError
             If it has not ended by then; it goes on.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        for now in self._moments():
-            status = now.status
-            if status.ended:
-                break
-            if deadline is not None and time.monotonic() >= deadline:
-                because = f", {status.reason}" if status.reason else ""
-                raise RunError(
-                    f"waiting for run {self.name}",
-                    f"after {timeout:g} s it is {status.state}{because}",
-                    f"wait longer, or %kf stop {self.name}",
-                )
-        return status
+        return self._ended(timeout).status
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Return what its function returned, once it has ended: of a run of a function only.
+
+        The result comes as a pickle in the run's outputs, in the home of who
+        started it. So it must be one that pickles, what it is made of must be
+        importable or defined here, as it is in the run, and it can be read for
+        as long as the run has not been deleted, in servers that have that home.
+        It is loaded as a pickle is: whatever the run's code put there acts here.
+
+        Parameters
+        ----------
+        timeout
+            The most seconds to wait; without end unless given.
+
+        Raises
+        ------
+        RunFailed
+            If it ended without success.
+        RunError
+            If it has not ended by then, left no result, or one that cannot be
+            loaded.
+        ContextMissing
+            Outside of a server.
+        """
+        now = self._ended(timeout)
+        if now.status.state is not RunState.SUCCEEDED:
+            raise RunFailed(
+                f"reading the result of run {self.name}",
+                f"it is {now.status.state}"
+                + (f", {now.status.reason}" if now.status.reason else ""),
+                f"%kf logs {self.name} shows its log",
+            )
+        outputs = Path(ServerContext.from_env().home) / "runs" / self.name
+        return read_result(outputs, self.name, now.pod.get("metadata", {}).get("name", ""))
 
     def stop(self) -> None:
         """Stop it, keeping what it wrote to its outputs; nothing happens if it has ended."""
@@ -155,6 +180,21 @@ class Run:
                     f"%kf stop {self.name} first, or %kf rm --force {self.name}",
                 )
         self._cluster.delete_job(self.name)
+
+    def _ended(self, timeout: float | None) -> Observation:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for now in self._moments():
+            status = now.status
+            if status.ended:
+                break
+            if deadline is not None and time.monotonic() >= deadline:
+                because = f", {status.reason}" if status.reason else ""
+                raise RunError(
+                    f"waiting for run {self.name}",
+                    f"after {timeout:g} s it is {status.state}{because}",
+                    f"wait longer, or %kf stop {self.name}",
+                )
+        return now
 
     def _moments(self) -> Iterator[Observation]:
         return observations(self._cluster, self.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,33 @@ def test_folder(runs: FakeRuns, tmp_path: Path) -> None:
     assert source.files.keys() == {"train.py", "settings.toml"}
 
 
+def test_function(runs: FakeRuns) -> None:
+    def train(rate: float, steps: int = 1) -> float:
+        return rate * steps
+
+    run = kfspawner.run(train, [2], steps=3, name="a", gpu=1)
+    assert run.name == "digits-x7k2p"
+    [(source, options)] = runs.started
+    assert source.stem == "train"
+    assert source.files["cell.py"] == b"_result = _function(*_arguments[0], **_arguments[1])"
+    assert (options.name, options.gpu) == ("a", 1)
+
+
+def test_function_with_an_options_name_takes_it_by_partial(runs: FakeRuns) -> None:
+    def train(name: str, folder: str = "") -> str:
+        return name + folder
+
+    for given in ({"name": "a"}, {"folder": "b"}):
+        with pytest.raises(OptionRefused, match=r"give it to the function by functools.partial"):
+            kfspawner.run(train, **given)
+    with pytest.raises(OptionRefused, match="a function takes along what it uses"):
+        kfspawner.run(train, code="1")
+    assert runs.started == []
+    kfspawner.run(functools.partial(train, name="a"), name="b")
+    [(source, options)] = runs.started
+    assert (source.stem, options.name) == ("train", "b")
+
+
 def test_code_without_a_notebook(runs: FakeRuns) -> None:
     kfspawner.run(code="print(1)", cpu="2", gpu=1)
     [(source, options)] = runs.started
@@ -62,13 +90,14 @@ def test_code_takes_values_of_the_notebook_along(
 @pytest.mark.parametrize(
     ("given", "kind", "said"),
     [
-        ({}, OptionRefused, "it takes a script with its arguments, or else code"),
-        ({"script": "a.py", "code": "1"}, OptionRefused, "it takes a script"),
+        ({}, OptionRefused, "it takes a script with its arguments, or a function"),
+        ({"source": "a.py", "code": "1"}, OptionRefused, "it takes a script"),
         ({"code": "1", "args": ["x"]}, OptionRefused, "it takes a script"),
+        ({"source": len, "args": ["a", "b"]}, SourceRefused, "packaging the call of len: too many"),
         ({"code": "1", "folder": "."}, OptionRefused, "it takes a script"),
         ({"code": "1", "cpus": 2}, OptionRefused, "there is no option 'cpus'; use name, image"),
         ({"code": "for"}, SourceRefused, "invalid syntax"),
-        ({"script": "nowhere.py"}, SourceRefused, "packaging the script nowhere.py"),
+        ({"source": "nowhere.py"}, SourceRefused, "packaging the script nowhere.py"),
     ],
 )
 def test_mistake_is_an_ordinary_error(
