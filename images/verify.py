@@ -126,6 +126,20 @@ def notices(_: dict[str, Any]) -> None:
         raise Untrue("JupyterLab does not load kfspawner's page")
 
 
+def listed(_: dict[str, Any]) -> None:
+    """What is installed is what the image says it came with, so that a run adds nothing."""
+    found = importlib.import_module("kfspawner.packaging.dependencies")
+    added = found.find_dependencies(found.Environment.of_this_process())
+    _same("what a run would add", sorted(added.installed)[:5], [])
+    if not list(found.LISTED.glob("kfspawner-*")):
+        raise Untrue(f"{found.LISTED} does not name kfspawner")
+    try:
+        (found.LISTED / "x").touch()
+    except PermissionError:
+        return
+    raise Untrue(f"{found.LISTED} can be written")
+
+
 def start(_: dict[str, Any]) -> None:
     """The entrypoint gives a home its examples, and runs what it is given."""
     with tempfile.TemporaryDirectory() as home:
@@ -192,7 +206,18 @@ def torch(about: dict[str, Any]) -> None:
 
 
 _EVERY: list[Callable[[dict[str, Any]], None]] = [python, user, init, packages]
-_NOTEBOOK = [*_EVERY, notebook, quick, notices, start, frameworks, scikit_learn, tensorflow, torch]
+_NOTEBOOK = [
+    *_EVERY,
+    notebook,
+    quick,
+    notices,
+    listed,
+    start,
+    frameworks,
+    scikit_learn,
+    tensorflow,
+    torch,
+]
 CLAIMS = {"hub": [*_EVERY, hub], "cpu": _NOTEBOOK, "gpu": _NOTEBOOK}
 
 

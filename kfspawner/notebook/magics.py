@@ -120,6 +120,8 @@ class KfMagics(Magics):
             ),
         )
         name = submitted.run.name
+        for note in submitted.notes:
+            say(note)
         say(f"packaged in {format_seconds(submitted.packaging_seconds)}: {submitted.image}")
         say(f"run {name} created; outputs in {outputs_place(name)}")
         if launch.detach:

@@ -5,7 +5,7 @@ an image by the registry's API and returns the digest. Nothing here knows
 Kubernetes, and nothing here needs a container engine.
 """
 
-from kfspawner.packaging.image import append, package
+from kfspawner.packaging.image import Ground, append, package
 from kfspawner.packaging.layer import Layer, make_layer
 from kfspawner.packaging.registry import Registry
 from kfspawner.packaging.signin import Credentials
@@ -22,6 +22,7 @@ from kfspawner.reference import Reference
 __all__ = [
     "RUN_DIR",
     "Credentials",
+    "Ground",
     "Layer",
     "Reference",
     "Registry",

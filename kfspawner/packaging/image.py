@@ -7,6 +7,7 @@ import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ from kfspawner.packaging.source import RUN_DIR, Source
 from kfspawner.packaging.withheld import check_withheld
 from kfspawner.reference import Reference
 
-__all__ = ["Reference", "append", "make_config", "make_manifest", "package"]
+__all__ = ["Addition", "Ground", "Reference", "append", "make_config", "make_manifest", "package"]
 
 BASE_LABEL = "kfspawner.io/base"
 
@@ -37,9 +38,47 @@ _CONNECTIONS = 6
 _LONG_AGO = "1970-01-01T00:00:00Z"
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What a source stands on: an image, and what was installed on it since.
+
+    Attributes
+    ----------
+    image
+        The reference of an image with Python in it.
+    layers
+        What it lacks, the lowest first.
+    env
+        What its environment is to say of them.
+    """
+
+    image: str
+    layers: Sequence[Layer] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What an image has over its base.
+
+    Attributes
+    ----------
+    layers
+        On those of the base, the lowest first.
+    command
+        The arguments that it runs, the first one the program.
+    env
+        Environment variables, in place of the base's of the same names.
+    """
+
+    layers: Sequence[Layer]
+    command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
 def package(
     source: Source,
-    base: str,
+    base: str | Ground,
     repository: str,
     *,
     plain_http: bool = False,
@@ -53,7 +92,7 @@ def package(
     source
         What the image is to run.
     base
-        The reference of an image with Python in it.
+        The reference of an image with Python in it, or what stands on one.
     repository
         ``registry/repository`` to push to.
     plain_http
@@ -73,6 +112,7 @@ def package(
     RegistryError
         If a registry does not answer, refuses, or has no such base.
     """
+    ground = Ground(base) if isinstance(base, str) else base
     check_withheld(source.files)
     target = Reference.parse(repository if tag is None else f"{repository}:{tag}")
     if target.digest or target.tag != tag:
@@ -84,20 +124,23 @@ def package(
         Registry(target.registry, plain_http=plain_http, credentials=credentials) as registry,
     ):
         return append(
-            registry, Reference.parse(base), layer, target.repository, source.command, tag=tag
+            registry,
+            Reference.parse(ground.image),
+            Addition([*ground.layers, layer], source.command, ground.env),
+            target.repository,
+            tag=tag,
         )
 
 
 def append(
     registry: Registry,
     base: Reference,
-    layer: Layer,
+    addition: Addition,
     target_repository: str,
-    command: Sequence[str],
     *,
     tag: str | None = None,
 ) -> Reference:
-    """Push an image of `base` and `layer` that runs `command`; return it by digest.
+    """Push an image of `base` and `addition`; return it by digest.
 
     The base's layers are not looked into: the registry mounts them, or they
     are copied as they are where they come from another one, which is then
@@ -115,8 +158,8 @@ def append(
         found = origin.resolve(base)
         base = base.at(found.digest)
         config = _read_config(origin, base, found)
-        new_config = _dump(make_config(config, layer, command, base))
-        manifest = make_manifest(found, layer, new_config, base)
+        new_config = _dump(make_config(config, addition, base))
+        manifest = make_manifest(found, addition.layers, new_config, base)
 
         def bring(blob: Descriptor) -> None:
             if registry.has_blob(target_repository, blob.digest):
@@ -131,7 +174,10 @@ def append(
         needed = {blob.digest: blob for blob in found.layers}
         _all_at_once(
             [
-                partial(registry.push_layer, target_repository, layer),
+                *(
+                    partial(registry.push_layer, target_repository, layer)
+                    for layer in addition.layers
+                ),
                 *(partial(bring, blob) for blob in needed.values()),
             ],
             stop,
@@ -142,53 +188,70 @@ def append(
 
 
 def make_config(
-    base: Mapping[str, Any], layer: Layer, command: Sequence[str], reference: Reference
+    base: Mapping[str, Any], addition: Addition, reference: Reference
 ) -> dict[str, Any]:
-    """Return the config of an image with `layer` on the image that `base` configures.
+    """Return the config of an image with `addition` on the image that `base` configures.
 
-    It runs `command` in ``RUN_DIR`` as uid 1000, under tini where the base
+    It runs the command in ``RUN_DIR`` as uid 1000, under tini where the base
     has it, without whatever else the base's entrypoint would start.
     """
-    settings = dict(base.get("config") or {})
+    settings, env = dict(base.get("config") or {}), addition.env
     entrypoint = settings.pop("Entrypoint", None) or []
     if entrypoint and posixpath.basename(entrypoint[0]) == "tini":
         settings["Entrypoint"] = [entrypoint[0], "-g", "--"]
     settings |= {
-        "Cmd": list(command),
+        "Cmd": list(addition.command),
         "User": _USER,
         "WorkingDir": RUN_DIR,
         "Labels": {**(settings.get("Labels") or {}), BASE_LABEL: str(reference)},
     }
+    if env:
+        base_env = settings.get("Env") or []
+        settings["Env"] = [
+            *(each for each in base_env if each.partition("=")[0] not in env),
+            *(f"{name}={value}" for name, value in sorted(env.items())),
+        ]
+    diff_ids = [layer.diff_id for layer in addition.layers]
     entry = {"created": base.get("created") or _LONG_AGO, "created_by": f"kfspawner {RUN_DIR}"}
     return {
         **base,
         "config": settings,
-        "rootfs": {"type": "layers", "diff_ids": [*base["rootfs"]["diff_ids"], layer.diff_id]},
-        "history": [*(base.get("history") or []), entry],
+        "rootfs": {"type": "layers", "diff_ids": [*base["rootfs"]["diff_ids"], *diff_ids]},
+        "history": [*(base.get("history") or []), *(entry for _ in diff_ids)],
     }
 
 
-def make_manifest(base: Manifest, layer: Layer, config: bytes, reference: Reference) -> Manifest:
-    """Return the manifest of an image with `config`, and `layer` on the layers of `base`.
+def make_manifest(
+    base: Manifest, layers: Sequence[Layer], config: bytes, reference: Reference
+) -> Manifest:
+    """Return the manifest of an image with `config`, and `layers` on those of `base`.
 
     It is of the base's own kind, OCI's or Docker's; the base's descriptors
     are in it as they were.
     """
     docker = base.is_docker
-    kind = DOCKER_LAYER if docker else layer.media_type
-    own = Descriptor.parse({"mediaType": kind, "digest": layer.digest, "size": layer.size})
+    own = [
+        Descriptor.parse(
+            {
+                "mediaType": DOCKER_LAYER if docker else layer.media_type,
+                "digest": layer.digest,
+                "size": layer.size,
+            }
+        )
+        for layer in layers
+    ]
     described = Descriptor.of(DOCKER_CONFIG if docker else OCI_CONFIG, config)
-    layers = (*base.layers, own)
+    blobs = (*base.layers, *own)
     media_type = DOCKER_MANIFEST if docker else OCI_MANIFEST
     document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": media_type,
         "config": described.fields,
-        "layers": [blob.fields for blob in layers],
+        "layers": [blob.fields for blob in blobs],
     }
     if not docker:
         document["annotations"] = {"org.opencontainers.image.base.digest": reference.digest}
-    return Manifest(_dump(document), media_type, described, layers)
+    return Manifest(_dump(document), media_type, described, blobs)
 
 
 def _read_config(origin: Registry, base: Reference, found: Manifest) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from kfspawner.packaging.source import RUN_DIR
 
 MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 
+# What the name of a file that is gone starts with.
+_DELETED = ".wh."
 # As many links, one to the next, as Linux itself follows.
 _HOPS = 40
 
@@ -27,8 +29,13 @@ class Link:
     target: str
 
 
-# Bytes as they are, a file on disk that is read when its turn comes, or a link.
-Content = bytes | Path | Link
+@dataclass(frozen=True)
+class Deletion:
+    """What the layers below have at this place is gone."""
+
+
+# Bytes as they are, a file on disk that is read when its turn comes, a link, or nothing.
+Content = bytes | Path | Link | Deletion
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def make_layer(files: Mapping[str, Content], root: str = RUN_DIR) -> Layer:
     root
         An absolute directory. It belongs to uid 1000 in the image; the
         directories above it are not in the layer, so they stay as the base
-        has them.
+        has them. With ``/`` that goes for every directory.
 
     Raises
     ------
@@ -100,11 +107,15 @@ def make_layer(files: Mapping[str, Content], root: str = RUN_DIR) -> Layer:
     _check(files)
     top = root.strip("/")
     with Archive() as archive:
-        for name in sorted({top, *(f"{top}/{parent}" for parent in _parents(files))}):
-            archive.add_directory(name)
+        if top:
+            for name in sorted({top, *(f"{top}/{parent}" for parent in _parents(files))}):
+                archive.add_directory(name)
         for path in sorted(files):
-            name, content = f"{top}/{path}", files[path]
-            if isinstance(content, Link):
+            name, content = posixpath.join(top, path), files[path]
+            if isinstance(content, Deletion):
+                above, _, last = name.rpartition("/")
+                archive.add_bytes(posixpath.join(above, f"{_DELETED}{last}"), b"")
+            elif isinstance(content, Link):
                 archive.add_link(name, content.target)
             elif isinstance(content, Path):
                 archive.add_file(name, content)
@@ -188,7 +199,7 @@ def _fault(path: str) -> str | None:
         return "it leads out of its directory"
     if "" in parts or "." in parts or "\0" in path:
         return "it is not a plain relative path to a file"
-    if any(part.startswith(".wh.") for part in parts):
+    if any(part.startswith(_DELETED) for part in parts):
         return "names that start with .wh. mean deletions to an image"
     try:
         path.encode()

@@ -13,7 +13,13 @@ from kfspawner.cluster import Cluster
 from kfspawner.context import ServerContext
 from kfspawner.errors import ClusterError, OptionRefused, RunError
 from kfspawner.names import check_run_name, run_name
-from kfspawner.packaging import Reference, Source, package
+from kfspawner.packaging import Ground, Reference, Source, package
+from kfspawner.packaging.dependencies import (
+    Dependencies,
+    Environment,
+    Layers,
+    find_dependencies,
+)
 from kfspawner.training.allowance import check_started
 from kfspawner.training.kinds import Resources, RunRequest
 from kfspawner.training.run import Run, check_can_submit, submit
@@ -22,6 +28,8 @@ from kfspawner.training.run import Run, check_can_submit, submit
 _NO_DIGEST = f"sha256:{'0' * 64}"
 # What KubeSpawner calls a server's container.
 _SERVER = "notebook"
+# What was installed seldom changes from one run to the next.
+_INSTALLED = Layers()
 
 
 @dataclass(frozen=True)
@@ -62,11 +70,14 @@ class Submitted:
         The image that it starts from, by digest.
     packaging_seconds
         How long it took to make and push that.
+    notes
+        What the person is to know of it, a line each.
     """
 
     run: Run
     image: Reference
     packaging_seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def start(
@@ -114,17 +125,32 @@ def start(
     )
     if options.image is not None:
         Reference.parse(options.image)
+    environment = Environment.of_this_process()
+    installed = find_dependencies(environment)
+    if options.image is not None:
+        installed = _without(installed)
     cluster = cluster or Cluster.in_namespace(context.namespace)
     check_can_submit(request, cluster)
     base = options.image or _own_image(context, cluster)
     with _outputs(Path(context.home) / "runs" / request.name):
         begun = time.monotonic()
         plain, tag = context.registry_plain_http, request.name
-        image = package(source, base, context.repository, plain_http=plain, tag=tag)
+        layers = _INSTALLED.make(installed, environment.prefix)
+        ground = Ground(base, layers, installed.env)
+        image = package(source, ground, context.repository, plain_http=plain, tag=tag)
         seconds = time.monotonic() - begun
         run = submit(replace(request, image=str(image)), cluster)
         check_started(run.name, cluster)
-    return Submitted(run, image, seconds)
+    return Submitted(run, image, seconds, (*installed.notes, *_INSTALLED.warnings))
+
+
+def _without(installed: Dependencies) -> Dependencies:
+    """Return what goes along where another image has packages of its own: only a note."""
+    if not installed.installed:
+        return Dependencies()
+    return Dependencies(
+        notes=("what you installed with pip stays here: it was for your server's own image",)
+    )
 
 
 @contextlib.contextmanager

@@ -108,6 +108,45 @@ def test_the_image_is_the_servers_own_and_one_layer(
     assert kernel.execute(code).text == "True 1 True\n"
 
 
+def test_what_was_installed_goes_along_and_is_sent_once(
+    cluster: Cluster, namespace: str, kernel: Kernel
+) -> None:
+    install = """import subprocess, sys, zipfile
+with zipfile.ZipFile("/tmp/extra-1-py3-none-any.whl", "w") as wheel:
+    wheel.writestr("extra.py", "answer = 42")
+    about = "extra-1.dist-info"
+    wheel.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\\nName: extra\\nVersion: 1\\n")
+    purely = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+    wheel.writestr(f"{about}/WHEEL", purely)
+    wheel.writestr(f"{about}/RECORD", "")
+pip = [sys.executable, "-m", "pip"]
+subprocess.run([*pip, "install", "-q", "--no-index", wheel.filename], check=True)
+"""
+    assert not kernel.execute(install).error
+    try:
+        cell = "import extra; print(extra.answer, extra.__file__.startswith('/opt/venv/'))"
+        for name in ("with-extra", "with-extra-again"):
+            execution = kernel.execute(f"%%kf run --name {name} {SMALL}\n{cell}")
+            assert "42 True" in execution.text
+    finally:
+        remove = "subprocess.run([*pip, 'uninstall', '-qy', 'extra'], check=True)"
+        assert not kernel.execute(remove).error
+    images = [
+        job_of(cluster, namespace, name)["spec"]["template"]["spec"]["containers"][0]["image"]
+        for name in ("with-extra", "with-extra-again")
+    ]
+    code = (
+        "from kfspawner.context import ServerContext\n"
+        "from kfspawner.packaging import Reference\n"
+        "from kfspawner.packaging.registry import Registry\n"
+        "plain = ServerContext.from_env().registry_plain_http\n"
+        f"one, other = map(Reference.parse, {images!r})\n"
+        "with Registry(one.registry, plain_http=plain) as registry:\n"
+        "    print(registry.resolve(one).layers[:-1] == registry.resolve(other).layers[:-1])"
+    )
+    assert kernel.execute(code).text == "True\n"
+
+
 def test_a_failing_cell_fails(
     kernel: Kernel, person: Person, cluster: Cluster, namespace: str
 ) -> None:

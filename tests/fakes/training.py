@@ -76,6 +76,7 @@ class FakeSubmitted:
     run: FakeRun
     image: Reference
     packaging_seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -87,6 +88,7 @@ class FakeRuns:
     known: dict[str, FakeRun] = field(default_factory=dict)
     started: list[tuple[Source, RunOptions]] = field(default_factory=list)
     last: str | None = None
+    notes: tuple[str, ...] = ()
 
     def start(self, source: Source, options: RunOptions) -> FakeSubmitted:
         self.started.append((source, options))
@@ -94,7 +96,7 @@ class FakeRuns:
             raise self.next
         self.last = self.next.name
         self.known[self.next.name] = self.next
-        return FakeSubmitted(self.next, Reference.parse(IMAGE), 0.31)
+        return FakeSubmitted(self.next, Reference.parse(IMAGE), 0.31, self.notes)
 
     def attach(self, name: str | None = None) -> FakeRun:
         wanted = name or self.last

@@ -19,7 +19,7 @@ from kfspawner.errors import (
     SourceRefused,
 )
 from kfspawner.packaging import conversation
-from kfspawner.packaging.image import append, make_config, make_manifest, package
+from kfspawner.packaging.image import Addition, Ground, append, make_config, make_manifest, package
 from kfspawner.packaging.layer import make_layer
 from kfspawner.packaging.manifest import DOCKER_LAYER, DOCKER_MANIFEST, OCI_MANIFEST
 from kfspawner.packaging.registry import Registry
@@ -31,6 +31,7 @@ from tests.fakes.registry import FakeRegistry, Fault, digest_of
 
 LAYER = make_layer({"main.py": b"print(1)\n"})
 COMMAND = ("python", "-u", f"{RUN_DIR}/main.py")
+ADDED = Addition([LAYER], COMMAND)
 BASE = Reference("registry.example", "base", digest="sha256:" + "b" * 64)
 
 
@@ -43,7 +44,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
 
 def append_to(fake: FakeRegistry, base: Reference, tag: str | None = None) -> Reference:
     with Registry(fake.host) as registry:
-        return append(registry, base, LAYER, "alice/runs", COMMAND, tag=tag)
+        return append(registry, base, ADDED, "alice/runs", tag=tag)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def append_to(fake: FakeRegistry, base: Reference, tag: str | None = None) -> Re
 )
 def test_config_entrypoint(entrypoint: list[str] | None, expected: list[str] | None) -> None:
     base = make_base_config(1, Entrypoint=entrypoint)
-    assert make_config(base, LAYER, COMMAND, BASE)["config"].get("Entrypoint") == expected
+    assert make_config(base, ADDED, BASE)["config"].get("Entrypoint") == expected
 
 
 @pytest.mark.parametrize(
@@ -74,14 +75,14 @@ def test_config_entrypoint(entrypoint: list[str] | None, expected: list[str] | N
     ],
 )
 def test_config_settings(settings: dict[str, Any], name: str, expected: Any) -> None:
-    config = make_config(make_base_config(1, **settings), LAYER, COMMAND, BASE)
+    config = make_config(make_base_config(1, **settings), ADDED, BASE)
     assert config["config"][name] == expected
 
 
 def test_config_appends_and_leaves_the_base_alone() -> None:
     base = make_base_config(2)
     before = json.dumps(base)
-    config = make_config(base, LAYER, COMMAND, BASE)
+    config = make_config(base, ADDED, BASE)
     assert config["rootfs"]["diff_ids"] == [*base["rootfs"]["diff_ids"], LAYER.diff_id]
     assert config["history"][:-1] == base["history"]
     assert config["history"][-1]["created"] == config["created"] == base["created"]
@@ -89,9 +90,18 @@ def test_config_appends_and_leaves_the_base_alone() -> None:
 
 
 def test_config_of_a_base_that_says_little() -> None:
-    config = make_config({"config": None, "rootfs": {"diff_ids": []}}, LAYER, COMMAND, BASE)
+    config = make_config({"config": None, "rootfs": {"diff_ids": []}}, ADDED, BASE)
     assert config["rootfs"]["diff_ids"] == [LAYER.diff_id]
     assert len(config["history"]) == 1
+
+
+def test_config_takes_every_layer_and_variable() -> None:
+    other = make_layer({"x.py": b""}, "/")
+    added = Addition([other, LAYER], COMMAND, {"PYTHONUSERBASE": "/u", "B": "2"})
+    config = make_config(make_base_config(1, Env=["A=1", "B=1=1"]), added, BASE)
+    assert config["rootfs"]["diff_ids"][1:] == [other.diff_id, LAYER.diff_id]
+    assert len(config["history"]) == 3
+    assert config["config"]["Env"] == ["A=1", "B=2", "PYTHONUSERBASE=/u"]
 
 
 @pytest.mark.parametrize("docker", [False, True])
@@ -99,7 +109,7 @@ def test_manifest_is_of_the_base_kind(fake: FakeRegistry, *, docker: bool) -> No
     add_image(fake, "base", "1", docker=docker)
     with Registry(fake.host) as registry:
         base = registry.resolve(Reference(fake.host, "base", "1"))
-    made = make_manifest(base, LAYER, b"{}", BASE)
+    made = make_manifest(base, [LAYER], b"{}", BASE)
     document = json.loads(made.content)
     assert document["mediaType"] == (DOCKER_MANIFEST if docker else OCI_MANIFEST)
     assert document["layers"][:-1] == json.loads(base.content)["layers"]
@@ -160,7 +170,8 @@ def test_append_of_other_code_sends_that_layer_and_the_config(fake: FakeRegistry
     fake.log.clear()
     other = make_layer({"main.py": b"print(2)\n"})
     with Registry(fake.host) as registry:
-        append(registry, Reference(fake.host, "base", "1"), other, "alice/runs", COMMAND)
+        added = Addition([other], COMMAND)
+        append(registry, Reference(fake.host, "base", "1"), added, "alice/runs")
     blobs = [call.rpartition("=")[2] for call in fake.calls("PUT") if "/blobs/" in call]
     assert len(blobs) == 2
     assert blobs[0] == other.digest
@@ -252,6 +263,16 @@ def test_package_refuses_before_it_pushes(
     with pytest.raises(error):
         package(source, f"{fake.host}/{base}", f"{fake.host}/{repository}", tag=tag)
     assert not fake.calls("PUT") + fake.calls("POST")
+
+
+def test_package_puts_what_was_installed_below_the_source(fake: FakeRegistry) -> None:
+    add_image(fake, "base", "1")
+    installed = make_layer({"opt/venv/x.py": b"x = 1"}, "/")
+    ground = Ground(f"{fake.host}/base:1", [installed])
+    source = Source("x", {"main.py": b""}, COMMAND)
+    made = package(source, ground, f"{fake.host}/alice/runs")
+    digests = [it["digest"] for it in fake.document("alice/runs", made.digest or "")["layers"]]
+    assert digests[-2:] == [installed.digest, make_layer(source.files).digest]
 
 
 @pytest.mark.parametrize("path", ["../x", "data/.env", ".git/config"])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kfspawner.errors import SourceRefused
 from kfspawner.packaging import archive
-from kfspawner.packaging.layer import Content, Layer, Link, make_layer
+from kfspawner.packaging.layer import Content, Deletion, Layer, Link, make_layer
 
 NAMES = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1, max_size=120
@@ -89,6 +89,12 @@ def test_entries_belong_to_the_person_and_have_no_history() -> None:
 
 def test_directories_above_the_root_are_left_to_the_base() -> None:
     assert not {"opt", "opt/kfspawner"} & unpack(make_layer({"a": b""})).keys()
+
+
+def test_root_of_everything_has_no_directories_and_may_delete() -> None:
+    members = unpack(make_layer({"a/b.py": b"1", "a/c": Deletion(), "d": Deletion()}, "/"))
+    assert list(members) == ["a/b.py", "a/.wh.c", ".wh.d"]
+    assert {member.size for member in members.values()} == {0, 1}
 
 
 def test_bytes_are_these_on_every_machine() -> None:

@@ -117,6 +117,14 @@ def test_folder_goes_and_what_it_leaves_behind_is_said(shell: Shell, tmp_path: P
     assert source.files.keys() == {"train.py"}
 
 
+def test_what_a_person_is_to_know_comes_first(shell: Shell) -> None:
+    shell.runs.notes = ("old-1.egg-info stays here",)
+    lines, error = shell.run("%%kf run --detach\nprint(1)")
+    assert error is None
+    assert lines[0] == "old-1.egg-info stays here"
+    assert lines[1].startswith("packaged in ")
+
+
 def test_detached_cell_does_not_ask_the_run(shell: Shell) -> None:
     run = FakeRun([make_status(state="Created")], ["never shown"])
     shell.runs.next = run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,15 @@ from kfspawner.errors import (
     OptionRefused,
     RegistryUnreachable,
     RunError,
+    SourceRefused,
 )
-from kfspawner.packaging import Reference, Source
+from kfspawner.packaging import Ground, Reference, Source
+from kfspawner.packaging.base import list_packages
+from kfspawner.packaging.dependencies import Environment
 from kfspawner.training import submission
 from kfspawner.training.submission import RunOptions, Submitted, start
 from tests.fakes.cluster import FakeCluster
+from tests.fakes.packages import install
 from tests.unit.test_run import Clock
 
 SOURCE = Source("cell", {"main.py": b"1"}, ("python", "-u", "main.py"))
@@ -34,10 +39,10 @@ PUSHED = Reference("registry.example", "kf-alice/runs", digest=DIGEST)
 class Packaging:
     """Stands in for the registry: remembers what was packaged, or refuses."""
 
-    calls: list[tuple[Source, str, str, dict[str, Any]]] = field(default_factory=list)
+    calls: list[tuple[Source, Ground, str, dict[str, Any]]] = field(default_factory=list)
     error: BaseException | None = None
 
-    def __call__(self, source: Source, base: str, repository: str, **options: Any) -> Reference:
+    def __call__(self, source: Source, base: Ground, repository: str, **options: Any) -> Reference:
         self.calls.append((source, base, repository, options))
         if self.error:
             raise self.error
@@ -49,6 +54,21 @@ def packaging(monkeypatch: pytest.MonkeyPatch) -> Packaging:
     made = Packaging()
     monkeypatch.setattr(submission, "package", made)
     return made
+
+
+@pytest.fixture(autouse=True)
+def environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Environment]:
+    """Stand in for this Python: an image's, with nothing installed since."""
+    image = tmp_path_factory.mktemp("image")
+    venv, listed = image / "venv", image / "listed"
+    made = Environment(venv, venv, venv / "site-packages", listed=listed)
+    made.site.mkdir(parents=True)
+    list_packages(made.site, listed)
+    monkeypatch.setattr(Environment, "of_this_process", lambda: made)
+    yield made
+    submission._INSTALLED.close()
 
 
 @pytest.fixture
@@ -94,7 +114,7 @@ def test_a_run_is_made_from_the_digest_that_was_pushed(
     assert packaging.calls == [
         (
             SOURCE,
-            f"registry.example/cpu@{DIGEST}",
+            Ground(f"registry.example/cpu@{DIGEST}", []),
             "registry.example/kf-alice/runs",
             {"plain_http": True, "tag": "digits"},
         )
@@ -348,7 +368,7 @@ def test_a_home_that_cannot_be_written_is_told(submit: Any, tmp_path: Path) -> N
 
 def test_a_given_image_is_the_base(submit: Any, packaging: Packaging) -> None:
     submit(image="registry.example/torch:2")
-    assert packaging.calls[0][1] == "registry.example/torch:2"
+    assert packaging.calls[0][1].image == "registry.example/torch:2"
 
 
 @pytest.mark.parametrize(
@@ -379,7 +399,7 @@ def test_a_tag_is_what_the_node_took_it_for(
         "status": {"containerStatuses": statuses},
     }
     submit(server_image="registry.example/cpu:1")
-    assert packaging.calls[0][1] == expected
+    assert packaging.calls[0][1].image == expected
 
 
 def test_a_tag_stays_where_the_pod_is_not_to_be_had(
@@ -387,4 +407,43 @@ def test_a_tag_stays_where_the_pod_is_not_to_be_had(
 ) -> None:
     cluster.refusals["get_pod"] = [ClusterUnreachable("looking", "away", "wait")]
     submit(server_image="registry.example/cpu:1")
-    assert packaging.calls[0][1] == "registry.example/cpu:1"
+    assert packaging.calls[0][1].image == "registry.example/cpu:1"
+
+
+def test_what_was_installed_goes_below_the_source(
+    submit: Any, packaging: Packaging, environment: Environment
+) -> None:
+    install(environment.site, "extra", {"extra.py": b"x = 1"})
+    (environment.site / "old-1.egg-info").write_text("Name: old")
+    first, second = submit(), submit()
+    assert "old-1.egg-info stays here" in first.notes[0]
+    (one,), (other,) = (call[1].layers for call in packaging.calls)
+    assert one is other
+    assert second.notes == first.notes
+
+
+def test_another_image_does_without_what_was_installed(
+    submit: Any, packaging: Packaging, environment: Environment
+) -> None:
+    assert submit(image="registry.example/torch:2").notes == ()
+    install(environment.site, "extra", {"extra.py": b"x = 1"})
+    (note,) = submit(image="registry.example/torch:2").notes
+    assert "it was for your server's own image" in note
+    assert [call[1] for call in packaging.calls] == [Ground("registry.example/torch:2", [])] * 2
+
+
+def test_a_conda_environment_is_refused_before_anything_is_asked(
+    submit: Any,
+    packaging: Packaging,
+    environment: Environment,
+    cluster: FakeCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    own = replace(environment, prefix=tmp_path / "envs/x")
+    (own.prefix / "conda-meta").mkdir(parents=True)
+    monkeypatch.setattr(Environment, "of_this_process", lambda: own)
+    with pytest.raises(SourceRefused, match="conda"):
+        submit()
+    assert not packaging.calls
+    assert not cluster.jobs
