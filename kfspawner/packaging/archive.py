@@ -8,20 +8,17 @@ import os
 import stat
 import tarfile
 import tempfile
-import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from kfspawner.errors import SourceRefused
+from kfspawner.packaging.gzip import Gzip
 
 CHUNK = 2**20
 
 # Whom the files belong to: the one user that everything of ours runs as.
 _UID, _GID = 1000, 100
-# Code is small and networks in a cluster are fast: time counts, size does not.
-_COMPRESSION = 1
-_GZIP = 16 + zlib.MAX_WBITS
 # What is larger goes to a file, so that memory is bounded.
 _IN_MEMORY = 8 * CHUNK
 
@@ -47,9 +44,7 @@ class Archive:
         self.size = 0
         self._plain, self._packed = hashlib.sha256(), hashlib.sha256()
         self._plain_size = 0
-        # zlib's own gzip header has no time and no name; that of the gzip
-        # module differs from one Python to the next.
-        self._gzip = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, _GZIP)
+        self._gzip = Gzip(self._keep)
 
     def __enter__(self) -> Archive:
         return self
@@ -57,6 +52,7 @@ class Archive:
     def __exit__(
         self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
+        self._gzip.close()
         if kind is not None:
             self.kept.close()
 
@@ -107,7 +103,7 @@ class Archive:
         """Write the end of the archive."""
         self._write(bytes(2 * tarfile.BLOCKSIZE))
         self._pad(tarfile.RECORDSIZE)
-        self._keep(self._gzip.flush())
+        self._gzip.finish()
 
     def _copy(self, name: str, file: IO[bytes], doing: str) -> None:
         found = os.fstat(file.fileno())
@@ -132,7 +128,7 @@ class Archive:
     def _write(self, data: bytes) -> None:
         self._plain.update(data)
         self._plain_size += len(data)
-        self._keep(self._gzip.compress(data))
+        self._gzip.write(data)
 
     def _keep(self, packed: bytes) -> None:
         self._packed.update(packed)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kfspawner.errors import SourceRefused
@@ -71,6 +71,7 @@ def tree(root: Path) -> dict[str, bytes]:
     }
 
 
+@settings(deadline=None)
 @given(SETS, SETS)
 def test_layer_makes_of_the_base_what_the_person_has(
     before: dict[str, tuple[dict[str, bytes], str]], after: dict[str, tuple[dict[str, bytes], str]]

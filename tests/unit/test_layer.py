@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kfspawner.errors import SourceRefused
@@ -134,6 +134,7 @@ def disks(draw: st.DrawFn) -> dict[str, tuple[bytes, int]]:
     return {path: (content, draw(st.integers(0o400, 0o7777))) for path, content in files.items()}
 
 
+@settings(deadline=None)
 @given(disks())
 def test_files_on_disk_are_what_they_hold(files: dict[str, tuple[bytes, int]]) -> None:
     with tempfile.TemporaryDirectory() as made:
@@ -151,6 +152,7 @@ def test_files_on_disk_are_what_they_hold(files: dict[str, tuple[bytes, int]]) -
             assert layer == make_layer(plain)
 
 
+@settings(deadline=None)
 @given(trees(), st.integers(1, 3000))
 def test_pieces_do_not_show(files: dict[str, bytes], piece: int) -> None:
     """A file's bytes are the same whether they are packed at once or one piece after another."""
@@ -203,6 +205,7 @@ def test_links_that_leave_are_refused(links: dict[str, Link]) -> None:
         make_layer({"main.py": b"", **links})
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["a", "b", "c/d", "c/e", "f/g/h"]),
