@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from kfspawner.errors import OptionRefused, RegistryError
+from kfspawner.packaging.entrypoint import make_entrypoint
 from kfspawner.packaging.layer import Layer, make_layer
 from kfspawner.packaging.manifest import (
     DOCKER_CONFIG,
@@ -22,8 +22,8 @@ from kfspawner.packaging.manifest import (
     Descriptor,
     Manifest,
 )
+from kfspawner.packaging.provenance import Provenance, without_provenance
 from kfspawner.packaging.registry import Registry
-from kfspawner.packaging.signin import Credentials
 from kfspawner.packaging.source import RUN_DIR, Source
 from kfspawner.packaging.withheld import check_withheld
 from kfspawner.reference import Reference
@@ -31,7 +31,11 @@ from kfspawner.reference import Reference
 __all__ = ["Addition", "Ground", "Reference", "append", "make_config", "make_manifest", "package"]
 
 BASE_LABEL = "kfspawner.io/base"
+# On our layers in an OCI manifest: what each of them is.
+LAYER_ANNOTATION = "io.kfspawner.layer"
+SOURCE, DEPENDENCIES = "source", "dependencies"
 
+# Whom a run is where the base would be root.
 _USER = "1000:100"
 _CONNECTIONS = 6
 # An image is made of its base and its files alone: no time of its own.
@@ -69,11 +73,15 @@ class Addition:
         The arguments that it runs, the first one the program.
     env
         Environment variables, in place of the base's of the same names.
+    provenance
+        Where the code came from. It is in labels and annotations, for all
+        who may pull the image.
     """
 
     layers: Sequence[Layer]
     command: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
+    provenance: Provenance = Provenance()  # noqa: RUF009 -- frozen
 
 
 def package(
@@ -81,9 +89,9 @@ def package(
     base: str | Ground,
     repository: str,
     *,
+    provenance: Provenance = Provenance(),  # noqa: B008 -- frozen
     plain_http: bool = False,
     tag: str | None = None,
-    credentials: Credentials | None = None,
 ) -> Reference:
     """Put `source` on the image `base`, push that, and return it by digest.
 
@@ -95,13 +103,13 @@ def package(
         The reference of an image with Python in it, or what stands on one.
     repository
         ``registry/repository`` to push to.
+    provenance
+        Where the source came from; its labels tell.
     plain_http
         Whether that registry speaks HTTP without TLS.
     tag
         A name for the image in the repository, so that the registry's
         clean-up does not take it for refuse.
-    credentials
-        An account at that registry.
 
     Raises
     ------
@@ -121,12 +129,12 @@ def package(
         )
     with (
         make_layer(source.files) as layer,
-        Registry(target.registry, plain_http=plain_http, credentials=credentials) as registry,
+        Registry(target.registry, plain_http=plain_http) as registry,
     ):
         return append(
             registry,
             Reference.parse(ground.image),
-            Addition([*ground.layers, layer], source.command, ground.env),
+            Addition([*ground.layers, layer], source.command, ground.env, provenance),
             target.repository,
             tag=tag,
         )
@@ -159,7 +167,7 @@ def append(
         base = base.at(found.digest)
         config = _read_config(origin, base, found)
         new_config = _dump(make_config(config, addition, base))
-        manifest = make_manifest(found, addition.layers, new_config, base)
+        manifest = make_manifest(found, addition, new_config, base)
 
         def bring(blob: Descriptor) -> None:
             if registry.has_blob(target_repository, blob.digest):
@@ -192,25 +200,21 @@ def make_config(
 ) -> dict[str, Any]:
     """Return the config of an image with `addition` on the image that `base` configures.
 
-    It runs the command in ``RUN_DIR`` as uid 1000, under tini where the base
-    has it, without whatever else the base's entrypoint would start.
+    It runs the command in ``RUN_DIR`` under an init that passes signals on,
+    without whatever else the base's entrypoint would start, and Python's output
+    is not held back. It runs as the base's user, unless that is root.
     """
-    settings, env = dict(base.get("config") or {}), addition.env
-    entrypoint = settings.pop("Entrypoint", None) or []
-    if entrypoint and posixpath.basename(entrypoint[0]) == "tini":
-        settings["Entrypoint"] = [entrypoint[0], "-g", "--"]
+    settings = dict(base.get("config") or {})
+    user = str(settings.get("User") or "root")
+    labels = without_provenance(settings.get("Labels") or {})
     settings |= {
+        "Entrypoint": make_entrypoint(settings.get("Entrypoint") or []),
         "Cmd": list(addition.command),
-        "User": _USER,
+        "User": _USER if user.partition(":")[0].strip("0") in {"", "root"} else user,
         "WorkingDir": RUN_DIR,
-        "Labels": {**(settings.get("Labels") or {}), BASE_LABEL: str(reference)},
+        "Env": _merge_env(settings.get("Env") or [], addition.env),
+        "Labels": {**labels, **addition.provenance.labels, BASE_LABEL: str(reference)},
     }
-    if env:
-        base_env = settings.get("Env") or []
-        settings["Env"] = [
-            *(each for each in base_env if each.partition("=")[0] not in env),
-            *(f"{name}={value}" for name, value in sorted(env.items())),
-        ]
     diff_ids = [layer.diff_id for layer in addition.layers]
     entry = {"created": base.get("created") or _LONG_AGO, "created_by": f"kfspawner {RUN_DIR}"}
     return {
@@ -221,25 +225,35 @@ def make_config(
     }
 
 
+def _merge_env(base: Sequence[str], own: Mapping[str, str]) -> list[str]:
+    kept = [each for each in base if each.partition("=")[0] not in own]
+    added = [f"{name}={value}" for name, value in sorted(own.items())]
+    if not any(each.startswith("PYTHONUNBUFFERED=") for each in [*kept, *added]):
+        added.append("PYTHONUNBUFFERED=1")
+    return [*kept, *added]
+
+
 def make_manifest(
-    base: Manifest, layers: Sequence[Layer], config: bytes, reference: Reference
+    base: Manifest, addition: Addition, config: bytes, reference: Reference
 ) -> Manifest:
-    """Return the manifest of an image with `config`, and `layers` on those of `base`.
+    """Return the manifest of an image with `config`, and `addition` on the layers of `base`.
 
     It is of the base's own kind, OCI's or Docker's; the base's descriptors
-    are in it as they were.
+    are in it as they were. Only OCI's says which layer is what, the source the
+    topmost, and where that came from: Docker's has no place for it.
     """
     docker = base.is_docker
-    own = [
-        Descriptor.parse(
-            {
-                "mediaType": DOCKER_LAYER if docker else layer.media_type,
-                "digest": layer.digest,
-                "size": layer.size,
-            }
-        )
-        for layer in layers
-    ]
+    own = []
+    for place, layer in enumerate(addition.layers, 1):
+        fields: dict[str, Any] = {
+            "mediaType": DOCKER_LAYER if docker else layer.media_type,
+            "digest": layer.digest,
+            "size": layer.size,
+        }
+        if not docker:
+            what = SOURCE if place == len(addition.layers) else DEPENDENCIES
+            fields["annotations"] = {LAYER_ANNOTATION: what}
+        own.append(Descriptor.parse(fields))
     described = Descriptor.of(DOCKER_CONFIG if docker else OCI_CONFIG, config)
     blobs = (*base.layers, *own)
     media_type = DOCKER_MANIFEST if docker else OCI_MANIFEST
@@ -250,7 +264,11 @@ def make_manifest(
         "layers": [blob.fields for blob in blobs],
     }
     if not docker:
-        document["annotations"] = {"org.opencontainers.image.base.digest": reference.digest}
+        document["annotations"] = {
+            **addition.provenance.annotations,
+            "org.opencontainers.image.base.name": f"{reference.registry}/{reference.repository}",
+            "org.opencontainers.image.base.digest": reference.digest,
+        }
     return Manifest(_dump(document), media_type, described, blobs)
 
 

@@ -20,6 +20,7 @@ from kfspawner.packaging.dependencies import (
     Layers,
     find_dependencies,
 )
+from kfspawner.packaging.provenance import Provenance, read_commit
 from kfspawner.training.allowance import check_started
 from kfspawner.training.kinds import Resources, RunRequest
 from kfspawner.training.run import Run, check_can_submit, submit
@@ -137,11 +138,20 @@ def start(
         plain, tag = context.registry_plain_http, request.name
         layers = _INSTALLED.make(installed, environment.prefix)
         ground = Ground(base, layers, installed.env)
-        image = package(source, ground, context.repository, plain_http=plain, tag=tag)
+        told = _describe(context)
+        image = package(
+            source, ground, context.repository, provenance=told, plain_http=plain, tag=tag
+        )
         seconds = time.monotonic() - begun
         run = submit(replace(request, image=str(image)), cluster)
         check_started(run.name, cluster)
     return Submitted(run, image, seconds, (*installed.notes, *_INSTALLED.warnings))
+
+
+def _describe(context: ServerContext) -> Provenance:
+    """Return whose the image is, and at which commit the folder is that its code was run from."""
+    commit, dirty = read_commit(Path())
+    return Provenance(commit=commit, dirty=dirty, person=context.user, profile=context.namespace)
 
 
 def _without(installed: Dependencies) -> Dependencies:

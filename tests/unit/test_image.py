@@ -19,6 +19,7 @@ from kfspawner.errors import (
     SourceRefused,
 )
 from kfspawner.packaging import conversation
+from kfspawner.packaging.entrypoint import make_entrypoint
 from kfspawner.packaging.image import Addition, Ground, append, make_config, make_manifest, package
 from kfspawner.packaging.layer import make_layer
 from kfspawner.packaging.manifest import DOCKER_LAYER, DOCKER_MANIFEST, OCI_MANIFEST
@@ -52,14 +53,14 @@ def append_to(fake: FakeRegistry, base: Reference, tag: str | None = None) -> Re
     [
         (["tini", "-g", "--", "/opt/kfspawner/start.sh"], ["tini", "-g", "--"]),
         (["/usr/bin/tini", "--"], ["/usr/bin/tini", "-g", "--"]),
-        (["/entry.sh"], None),
-        ([], None),
-        (None, None),
+        (["/entry.sh"], make_entrypoint([])),
+        ([], make_entrypoint([])),
+        (None, make_entrypoint([])),
     ],
 )
-def test_config_entrypoint(entrypoint: list[str] | None, expected: list[str] | None) -> None:
+def test_config_entrypoint(entrypoint: list[str] | None, expected: list[str]) -> None:
     base = make_base_config(1, Entrypoint=entrypoint)
-    assert make_config(base, ADDED, BASE)["config"].get("Entrypoint") == expected
+    assert make_config(base, ADDED, BASE)["config"]["Entrypoint"] == expected
 
 
 @pytest.mark.parametrize(
@@ -67,11 +68,18 @@ def test_config_entrypoint(entrypoint: list[str] | None, expected: list[str] | N
     [
         ({"Cmd": ["start-notebook"]}, "Cmd", list(COMMAND)),
         ({"User": "root"}, "User", "1000:100"),
+        ({"User": "0:100"}, "User", "1000:100"),
+        ({"User": ""}, "User", "1000:100"),
         ({}, "User", "1000:100"),
+        ({"User": "1001"}, "User", "1001"),
+        ({"User": "jovyan:users"}, "User", "jovyan:users"),
         ({"WorkingDir": "/home/jovyan"}, "WorkingDir", RUN_DIR),
         ({"Labels": {"a": "b"}}, "Labels", {"a": "b", "kfspawner.io/base": str(BASE)}),
         ({"Labels": None}, "Labels", {"kfspawner.io/base": str(BASE)}),
-        ({"Env": ["A=1"]}, "Env", ["A=1"]),
+        ({"Env": ["A=1"]}, "Env", ["A=1", "PYTHONUNBUFFERED=1"]),
+        ({"Env": ["PYTHONUNBUFFERED="]}, "Env", ["PYTHONUNBUFFERED="]),
+        ({"Env": None}, "Env", ["PYTHONUNBUFFERED=1"]),
+        ({"StopSignal": "SIGINT"}, "StopSignal", "SIGINT"),
     ],
 )
 def test_config_settings(settings: dict[str, Any], name: str, expected: Any) -> None:
@@ -101,7 +109,12 @@ def test_config_takes_every_layer_and_variable() -> None:
     config = make_config(make_base_config(1, Env=["A=1", "B=1=1"]), added, BASE)
     assert config["rootfs"]["diff_ids"][1:] == [other.diff_id, LAYER.diff_id]
     assert len(config["history"]) == 3
-    assert config["config"]["Env"] == ["A=1", "B=2", "PYTHONUSERBASE=/u"]
+    assert config["config"]["Env"] == [
+        "A=1",
+        "B=2",
+        "PYTHONUSERBASE=/u",
+        "PYTHONUNBUFFERED=1",
+    ]
 
 
 @pytest.mark.parametrize("docker", [False, True])
@@ -109,15 +122,13 @@ def test_manifest_is_of_the_base_kind(fake: FakeRegistry, *, docker: bool) -> No
     add_image(fake, "base", "1", docker=docker)
     with Registry(fake.host) as registry:
         base = registry.resolve(Reference(fake.host, "base", "1"))
-    made = make_manifest(base, [LAYER], b"{}", BASE)
+    made = make_manifest(base, ADDED, b"{}", BASE)
     document = json.loads(made.content)
     assert document["mediaType"] == (DOCKER_MANIFEST if docker else OCI_MANIFEST)
     assert document["layers"][:-1] == json.loads(base.content)["layers"]
-    assert document["layers"][-1] == {
-        "mediaType": DOCKER_LAYER if docker else LAYER.media_type,
-        "digest": LAYER.digest,
-        "size": LAYER.size,
-    }
+    own = document["layers"][-1]
+    assert own["mediaType"] == (DOCKER_LAYER if docker else LAYER.media_type)
+    assert (own["digest"], own["size"]) == (LAYER.digest, LAYER.size)
     assert document["config"]["digest"] == digest_of(b"{}")
 
 

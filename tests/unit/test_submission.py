@@ -24,6 +24,7 @@ from kfspawner.errors import (
 from kfspawner.packaging import Ground, Reference, Source
 from kfspawner.packaging.base import list_packages
 from kfspawner.packaging.dependencies import Environment
+from kfspawner.packaging.provenance import Provenance
 from kfspawner.training import submission
 from kfspawner.training.submission import RunOptions, Submitted, start
 from tests.fakes.cluster import FakeCluster
@@ -101,8 +102,14 @@ def submit(packaging: Packaging, cluster: FakeCluster, context: ServerContext) -
 
 
 def test_a_run_is_made_from_the_digest_that_was_pushed(
-    submit: Any, cluster: FakeCluster, packaging: Packaging, tmp_path: Path
+    submit: Any,
+    cluster: FakeCluster,
+    packaging: Packaging,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.setattr(submission, "read_commit", lambda _: ("a" * 40, True))
+    told = Provenance(commit="a" * 40, dirty=True, person="alice", profile="kf-alice")
     submitted = submit(name="digits", cpu="2", gpu=1, env={"LR": "0.1"})
     assert (submitted.run.name, submitted.image) == ("digits", PUSHED)
     assert submitted.packaging_seconds >= 0
@@ -116,7 +123,7 @@ def test_a_run_is_made_from_the_digest_that_was_pushed(
             SOURCE,
             Ground(f"registry.example/cpu@{DIGEST}", []),
             "registry.example/kf-alice/runs",
-            {"plain_http": True, "tag": "digits"},
+            {"provenance": told, "plain_http": True, "tag": "digits"},
         )
     ]
     assert (tmp_path / "runs/digits").is_dir()
