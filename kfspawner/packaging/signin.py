@@ -15,7 +15,9 @@ import httpx
 
 from kfspawner.errors import RegistryDenied
 
-_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+# A registry may offer several ways in one header, or in several.
+_SCHEME = re.compile(r"(?:^|,)\s*(basic|bearer)(?=[\s,]|$)", re.IGNORECASE)
+_PARAMETER = re.compile(r'(\w+)=(?:"([^"]*)"|([^\s,"]+))')
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -69,13 +71,13 @@ class SignIn:
         with self._lock:
             if self._headers.get(repository, used) != used:
                 return True  # another thread was faster
-            kind = challenge.partition(" ")[0].lower()
-            if kind == "basic" and self._credentials and used is None:
-                self._headers[repository] = self._credentials.basic
-                return True
-            if kind != "bearer":
+            offered = _parse(challenge)
+            asked = offered.get("bearer")
+            if asked is None:
+                if "basic" in offered and self._credentials and used is None:
+                    self._headers[repository] = self._credentials.basic
+                    return True
                 return False
-            asked = dict(_PARAMETER.findall(challenge))
             scopes = self._scopes.setdefault(repository, set())
             scopes.update(asked.get("scope", "").split())
             token = self._fetch(client, asked, sorted(scopes), doing)
@@ -115,6 +117,15 @@ class SignIn:
         if not _TOKEN.fullmatch(token):
             raise _denied(doing, "its token service gave a token that is not one")
         return token
+
+
+def _parse(challenge: str) -> dict[str, dict[str, str]]:
+    """Return the ways to sign in that a registry offers, each with its parameters."""
+    _, *parts = _SCHEME.split(challenge)
+    return {
+        scheme.lower(): {name: quoted or bare for name, quoted, bare in _PARAMETER.findall(rest)}
+        for scheme, rest in zip(parts[::2], parts[1::2], strict=True)
+    }
 
 
 def _denied(doing: str, cause: str) -> RegistryDenied:
