@@ -15,6 +15,7 @@ from pathlib import Path
 from pathspec import GitIgnoreSpec
 
 from kfspawner.errors import SourceRefused
+from kfspawner.packaging.withheld import why_path_withheld, why_withheld
 
 LIMIT = 100 * 2**20
 
@@ -45,7 +46,8 @@ def choose_files(folder: Path) -> Chosen:
     """Return the files of `folder` that its ignore files do not name.
 
     A link to a file inside the folder becomes that file. Links that lead
-    elsewhere or to folders, sockets, pipes and devices are left out.
+    elsewhere or to folders, sockets, pipes and devices are left out, and so is
+    what no image may hold: keys, credentials, tokens, ``.env``, ``.git``.
 
     Raises
     ------
@@ -119,14 +121,17 @@ def _walk(place: _Place, top: Path, left_out: list[str]) -> Iterator[tuple[str, 
     for entry in entries:
         path, name = Path(entry.path), f"{place.prefix}{entry.name}"
         is_folder = entry.is_dir(follow_symlinks=False)
-        if entry.name == _HISTORY:
-            left_out.append(f"{name} (history stays)")
-        elif is_folder:
+        if is_folder:
             ignored, wholly = _judge(path, specs, is_folder=True)
-            if entry.name not in _LEAVINGS and not (ignored and wholly):
+            if entry.name in _LEAVINGS or (ignored and wholly):
+                continue
+            reason = why_withheld(entry.name, directory=True)
+            if reason:
+                left_out.append(f"{name} ({reason})")
+            else:
                 yield from _walk(_Place(path, f"{name}/", specs, ignored), top, left_out)
         elif not _judge(path, specs, is_folder=False)[0]:
-            reason = _unfit(entry, top)
+            reason = why_withheld(entry.name, directory=False) or _unfit(entry, top)
             if reason:
                 left_out.append(f"{name} ({reason})")
             else:
@@ -150,8 +155,10 @@ def _unfit(entry: os.DirEntry[str], top: Path) -> str:
         return "a link to a folder"
     if not entry.is_file():
         return "a link to no file"
-    inside = Path(entry.path).resolve().is_relative_to(top)
-    return "" if inside else "a link that leaves the folder"
+    target = Path(entry.path).resolve()
+    if not target.is_relative_to(top):
+        return "a link that leaves the folder"
+    return why_path_withheld(target.relative_to(top).as_posix()) or ""
 
 
 def _specs_above(top: Path) -> list[_Spec]:

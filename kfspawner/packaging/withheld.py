@@ -54,8 +54,15 @@ def why_withheld(name: str, *, directory: bool) -> str | None:
     return None
 
 
+def why_path_withheld(path: str) -> str | None:
+    """Return why no layer holds the file at a POSIX path, or None if one may."""
+    *directories, name = path.split("/")
+    whys = [why_withheld(part, directory=True) for part in directories]
+    return next(filter(None, (*whys, why_withheld(name, directory=False))), None)
+
+
 def check_withheld(paths: Iterable[str]) -> None:
-    """Refuse to package POSIX paths of which one, or a directory of one, is withheld.
+    """Refuse to package POSIX paths of which one is withheld.
 
     Raises
     ------
@@ -63,9 +70,7 @@ def check_withheld(paths: Iterable[str]) -> None:
         If there is such a path.
     """
     for path in sorted(paths):
-        *directories, name = path.split("/")
-        whys = [why_withheld(part, directory=True) for part in directories]
-        why = next(filter(None, (*whys, why_withheld(name, directory=False))), None)
+        why = why_path_withheld(path)
         if why:
             raise SourceRefused(
                 f"packaging {path!r}", f"{why}, and an image is read by many", "leave it out"

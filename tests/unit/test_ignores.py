@@ -106,7 +106,7 @@ def test_what_stays_behind_unasked_is_named(tmp_path: Path) -> None:
     found = choose_files(folder)
     assert found.files == {".kfignore": b"quiet\n", "a.py": b"1", "d/b": b"", "inner": b"1"}
     assert found.left_out == (
-        ".git (history stays)",
+        ".git (a history holds what was taken out since)",
         "leaving (a link that leaves the folder)",
         "nowhere (a link to no file)",
         "pipe (neither a file nor a folder)",
@@ -203,3 +203,25 @@ def test_script_refused(project: Path, script: str, said: str) -> None:
 def test_arguments_refused(project: Path) -> None:
     with pytest.raises(SourceRefused, match="argument"):
         folder_source(project, "src/train.py", "--one")
+
+
+@pytest.mark.parametrize("name", ["plain", "by a link", "ignored"])
+def test_secrets_stay_with_a_line_unless_they_are_ignored(tmp_path: Path, name: str) -> None:
+    secrets = {".env": "P=1", "d/id_rsa": "k", "d/.aws/credentials": "k", "hf.token": "t"}
+    write(tmp_path, secrets | {"a.py": "1"})
+    reasons = {
+        ".env": "it sets passwords",
+        "d/.aws": "it holds credentials",
+        "d/id_rsa": "it may be a key",
+        "hf.token": "it may be a token",
+    }
+    if name == "by a link":
+        (tmp_path / "settings").symlink_to(".env")
+        (tmp_path / "work").symlink_to("d/.aws/credentials")
+        reasons |= {"settings": "it sets passwords", "work": "it holds credentials"}
+    if name == "ignored":
+        write(tmp_path, {".kfignore": ".env\nd/\n*.token\n.kfignore\n"})
+        reasons = {}
+    found = choose_files(tmp_path)
+    assert found.files == {"a.py": b"1"}
+    assert found.left_out == tuple(f"{path} ({reason})" for path, reason in reasons.items())
