@@ -23,6 +23,7 @@ USAGE = """\
     --cpu 2          cores              --memory 4Gi     memory
     --gpu 1          whole GPUs         --env NAME=VALUE a variable; may be repeated
     --detach         do not wait for the run and its log
+    --check          only find out whether it could be run: nothing is pushed or started
 
 %kf ls                   the runs of this namespace
 %kf status [name]        one run in detail
@@ -58,6 +59,7 @@ class Launch:
     gpu: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
     detach: bool = False
+    check: bool = False
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,7 @@ def _make_run() -> _Parser:
     parser.add_argument("--gpu", default="0")
     parser.add_argument("--env", action="append", default=[])
     parser.add_argument("--detach", action="store_true")
+    parser.add_argument("--check", action="store_true")
     return parser
 
 

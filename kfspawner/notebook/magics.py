@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,20 +106,28 @@ class KfMagics(Magics):
         from kfspawner.notebook.display import format_seconds, outputs_place, say
         from kfspawner.training.submission import RunOptions
 
+        begun = time.monotonic()
         source = self._source(launch, cell)
         for note in source.notes:
             say(note)
-        submitted = self._runs.start(
-            source,
-            RunOptions(
-                name=launch.name,
-                image=launch.image,
-                cpu=launch.cpu,
-                memory=launch.memory,
-                gpu=launch.gpu,
-                env=launch.env,
-            ),
+        options = RunOptions(
+            name=launch.name,
+            image=launch.image,
+            cpu=launch.cpu,
+            memory=launch.memory,
+            gpu=launch.gpu,
+            env=launch.env,
         )
+        if launch.check:
+            self._runs.check(source, options)
+            took = format_seconds(time.monotonic() - begun)
+            size = sum(map(len, source.files.values())) / 1000
+            say(
+                f"checked in {took}: {len(source.files)} files of {size:,.1f} kB, and the cluster "
+                "would take the run; nothing was pushed"
+            )
+            return
+        submitted = self._runs.start(source, options)
         name = submitted.run.name
         for note in submitted.notes:
             say(note)

@@ -40,6 +40,12 @@ class Runs:
         self.last = submitted.run.name
         return submitted
 
+    def check(self, source: Source, options: RunOptions) -> None:
+        """Refuse what `start` would refuse before it pushes anything."""
+        from kfspawner.training.submission import check
+
+        check(source, options)
+
     def attach(self, name: str | None = None) -> Run:
         """Return the run called `name`, or else the last one.
 

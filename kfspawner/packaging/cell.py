@@ -87,6 +87,8 @@ class Cell:
         A syntax tree that reads, sets and imports the same names.
     expanded
         The names that its shell commands may read: a ``$name`` can be the shell's.
+    mentioned
+        The names that its magics may set.
     pip
         What pip is to do first, each with the number of its line.
     notes
@@ -96,6 +98,7 @@ class Cell:
     code: str
     tree: ast.Module
     expanded: frozenset[str] = frozenset()
+    mentioned: frozenset[str] = frozenset()
     pip: tuple[tuple[int, str], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -122,6 +125,7 @@ def parse_cell(code: str) -> Cell:
         translated.code,
         parse_python(translated.meaning),
         translated.expanded,
+        translated.mentioned,
         translated.pip,
         translated.notes,
     )
@@ -161,18 +165,21 @@ def attribute_names(tree: ast.AST) -> set[str]:
     return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
-def free_names(tree: ast.Module) -> set[str]:
-    """Return the names that `tree` expects to find, builtins included."""
+def free_names(tree: ast.Module, *, unread: bool = True) -> set[str]:
+    """Return the names that `tree` expects to find, builtins included.
+
+    Those of its functions that it does not read itself count if `unread`.
+    """
     reader = _Reader()
     reader.read_block(tree.body)
-    return reader.finish()
+    return reader.finish() if unread else reader.free
 
 
 class _Reader:
     """Reads statements in the order they run, and notes what they expect."""
 
     def __init__(self) -> None:
-        self._free: set[str] = set()
+        self.free: set[str] = set()
         self._bound: set[str] = set()
         # Functions and classes that nothing has read yet -> what their bodies read.
         self._waiting: dict[str, set[str]] = {}
@@ -180,7 +187,7 @@ class _Reader:
     def finish(self) -> set[str]:
         while self._waiting:
             self._use(next(iter(self._waiting)))
-        return self._free
+        return self.free
 
     def read_block(self, block: Sequence[ast.stmt]) -> None:
         for node in block:
@@ -275,7 +282,7 @@ class _Reader:
         for inner in sorted(self._waiting.pop(name, ())):
             self._use(inner)
         if name not in self._bound:
-            self._free.add(name)
+            self.free.add(name)
 
 
 def _emptied(node: _Node, **fields: list[Any]) -> _Node:

@@ -65,6 +65,8 @@ class Translated:
         Python that reads, sets and imports the same names.
     expanded
         The names that commands may have put into them, as in ``!ls {name}``.
+    mentioned
+        The names in the arguments of magics, which may set them: ``%%capture name``.
     pip
         What pip is to do before all else, each with the number of its line.
     notes
@@ -74,6 +76,7 @@ class Translated:
     code: str
     meaning: str
     expanded: frozenset[str]
+    mentioned: frozenset[str]
     pip: tuple[tuple[int, str], ...]
     notes: tuple[str, ...]
 
@@ -103,12 +106,15 @@ def _translate_cell_magic(lines: Sequence[str], begin: int) -> Translated:
     if name not in _CELLS:
         raise _refused(begin, lines[begin], _ADVICE.get(name, _MOVE))
     body = "".join(lines[begin + 1 :])
-    inner = Translated(body, "None", frozenset(), (), ())
+    inner = Translated(body, "None", frozenset(), frozenset(), (), ())
     if name in _PYTHON and body.strip():
         inner = translate("\n" * (begin + 1) + body)
     call = f"get_ipython().run_cell_magic({name!r}, {args!r}, {inner.code.lstrip(_NEWLINE)!r})"
     return replace(
-        inner, code="\n" * begin + call + "\n", expanded=inner.expanded | _expansions(args)
+        inner,
+        code="\n" * begin + call + "\n",
+        expanded=inner.expanded | _expansions(args),
+        mentioned=inner.mentioned | _mentions(name, args),
     )
 
 
@@ -157,6 +163,7 @@ class _Reading:
         self.code = list(lines)
         self._meaning = list(lines)
         self._expanded: frozenset[str] = frozenset()
+        self._mentioned: frozenset[str] = frozenset()
         self._pip: list[tuple[int, str]] = []
         self._notes: list[str] = []
 
@@ -185,6 +192,7 @@ class _Reading:
             changed = self._magic(place, name, args)
             code = code if changed is None else f"{before}{changed}\n"
             self._expanded |= _expansions(args)
+            self._mentioned |= _mentions(name, args)
             meaning = _python_of(args) if name in _PYTHON else "None"
         else:  # IPython's ways to call a function make Python of it.
             meaning = place.replacement[place.column :].rstrip("\n")
@@ -197,6 +205,7 @@ class _Reading:
             "".join(self.code),
             "".join(self._meaning),
             self._expanded,
+            self._mentioned,
             tuple(self._pip),
             tuple(self._notes),
         )
@@ -237,6 +246,12 @@ def _expansions(text: str) -> frozenset[str]:
                 tree = ast.parse(field or "", mode="eval")
                 found |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return frozenset(found)
+
+
+def _mentions(name: str, args: str) -> frozenset[str]:
+    """Return the names in a magic's argument that it may set: not what is Python there."""
+    python = name in _PYTHON - {"capture"}
+    return frozenset() if python else frozenset(re.findall(r"[^\W\d]\w*", args))
 
 
 def _refused(index: int, text: str, way_out: str) -> SourceRefused:

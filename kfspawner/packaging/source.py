@@ -22,6 +22,7 @@ from kfspawner.packaging.cell import (
     parse_cell,
     parse_code,
 )
+from kfspawner.packaging.missing import check_names
 from kfspawner.packaging.modules import local_modules
 from kfspawner.packaging.values import pack_values
 
@@ -61,8 +62,7 @@ def cell_source(code: str, variables: Mapping[str, object], stem: str = "cell") 
     """Return the source that runs a notebook cell.
 
     What the cell uses of earlier cells goes along: values by value, imported
-    modules by name, and the files of modules that are not installed. Names
-    that are nowhere are left to fail in the run with Python's own NameError.
+    modules by name, and the files of modules that are not installed.
 
     Parameters
     ----------
@@ -77,10 +77,13 @@ def cell_source(code: str, variables: Mapping[str, object], stem: str = "cell") 
     ------
     SourceRefused
         If the cell is empty, is not Python, has a magic that means nothing in a
-        run, uses a value that cannot be pickled, or takes more than 64 MiB with it.
+        run, reads a name that is nowhere, uses a value that cannot be pickled, or
+        takes more than 64 MiB with it.
     """
     filename = "<cell>" if stem == "cell" else f"<cell {stem}>"
-    return _runner_source(parse_cell(code), variables, stem, {"filename": filename})
+    cell = parse_cell(code)
+    check_names(cell.tree, variables.keys() | cell.mentioned, "packaging the cell")
+    return _runner_source(cell, variables, stem, {"filename": filename})
 
 
 def function_source(
@@ -169,11 +172,13 @@ def script_source(path: Path, args: Sequence[str] = ()) -> Source:
     Raises
     ------
     SourceRefused
-        If there is no such file, it is not Python, or it is over 64 MiB.
+        If there is no such file, it is not Python, reads a name that is nowhere,
+        or is over 64 MiB.
     """
     doing = f"packaging the script {path}"
     content = _read_script(path, doing)
     tree = parse_code(content, doing)
+    check_names(tree, (), doing)
     _check_args(args, doing)
     folder = path.resolve().parent
     files = {path.name: content}
@@ -219,6 +224,7 @@ def folder_source(folder: Path, script: str, args: Sequence[str] = ()) -> Source
         )
     content = _read_script(folder / place, doing)
     tree = parse_code(content, doing)
+    check_names(tree, (), doing)
     _check_args(args, doing)
     inside = posixpath.dirname(place)
     search = [str((folder / inside).resolve()), *sys.path]

@@ -21,6 +21,7 @@ from kfspawner.packaging.dependencies import (
     find_dependencies,
 )
 from kfspawner.packaging.provenance import Provenance, read_commit
+from kfspawner.packaging.withheld import check_withheld
 from kfspawner.training.allowance import check_started
 from kfspawner.training.kinds import Resources, RunRequest
 from kfspawner.training.run import Run, check_can_submit, submit
@@ -81,6 +82,28 @@ class Submitted:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What nothing speaks against, before anything of it is pushed.
+
+    Attributes
+    ----------
+    request
+        What the cluster would take; its image is not there yet.
+    cluster
+        The namespace that it would be in.
+    installed
+        What goes along of what the person installed.
+    prefix
+        The environment that this is from.
+    """
+
+    request: RunRequest
+    cluster: Cluster
+    installed: Dependencies
+    prefix: Path
+
+
 def start(
     source: Source,
     options: RunOptions,
@@ -114,6 +137,46 @@ def start(
     ClusterError
         If the cluster refuses the run otherwise.
     """
+    checked = check(source, options, context, cluster)
+    request, cluster, installed = checked.request, checked.cluster, checked.installed
+    context = request.context
+    base = options.image or _own_image(context, cluster)
+    with _outputs(Path(context.home) / "runs" / request.name):
+        begun = time.monotonic()
+        plain, tag = context.registry_plain_http, request.name
+        layers = _INSTALLED.make(installed, checked.prefix)
+        ground = Ground(base, layers, installed.env)
+        told = _describe(context)
+        image = package(
+            source, ground, context.repository, provenance=told, plain_http=plain, tag=tag
+        )
+        seconds = time.monotonic() - begun
+        run = submit(replace(request, image=str(image)), cluster)
+        check_started(run.name, cluster)
+    return Submitted(run, image, seconds, (*installed.notes, *_INSTALLED.warnings))
+
+
+def check(
+    source: Source,
+    options: RunOptions,
+    context: ServerContext | None = None,
+    cluster: Cluster | None = None,
+) -> Checked:
+    """Find out whether `start` would make a run of `source`.
+
+    The cluster is asked whether it would take that: quota, admission and
+    rights. Nothing is pushed, and nothing is left anywhere.
+
+    Raises
+    ------
+    InputError
+        If an option or the source cannot be used.
+    ClusterDenied
+        If it is over the profile's quota: at once, with who uses what.
+    ClusterError
+        If the cluster refuses otherwise.
+    """
+    check_withheld(source.files)
     context = context or ServerContext.from_env()
     target = Reference.parse(context.repository)
     request = RunRequest(
@@ -132,20 +195,7 @@ def start(
         installed = _without(installed)
     cluster = cluster or Cluster.in_namespace(context.namespace)
     check_can_submit(request, cluster)
-    base = options.image or _own_image(context, cluster)
-    with _outputs(Path(context.home) / "runs" / request.name):
-        begun = time.monotonic()
-        plain, tag = context.registry_plain_http, request.name
-        layers = _INSTALLED.make(installed, environment.prefix)
-        ground = Ground(base, layers, installed.env)
-        told = _describe(context)
-        image = package(
-            source, ground, context.repository, provenance=told, plain_http=plain, tag=tag
-        )
-        seconds = time.monotonic() - begun
-        run = submit(replace(request, image=str(image)), cluster)
-        check_started(run.name, cluster)
-    return Submitted(run, image, seconds, (*installed.notes, *_INSTALLED.warnings))
+    return Checked(request, cluster, installed, environment.prefix)
 
 
 def _describe(context: ServerContext) -> Provenance:

@@ -87,6 +87,7 @@ class FakeRuns:
     next: FakeRun | Error = field(default_factory=lambda: FakeRun([make_status()]))
     known: dict[str, FakeRun] = field(default_factory=dict)
     started: list[tuple[Source, RunOptions]] = field(default_factory=list)
+    checked: list[tuple[Source, RunOptions]] = field(default_factory=list)
     last: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -97,6 +98,11 @@ class FakeRuns:
         self.last = self.next.name
         self.known[self.next.name] = self.next
         return FakeSubmitted(self.next, Reference.parse(IMAGE), 0.31, self.notes)
+
+    def check(self, source: Source, options: RunOptions) -> None:
+        self.checked.append((source, options))
+        if isinstance(self.next, Error):
+            raise self.next
 
     def attach(self, name: str | None = None) -> FakeRun:
         wanted = name or self.last

@@ -39,6 +39,7 @@ from kfspawner.notebook.arguments import (
         ("run --name n --image i --cpu 0.5 --memory 4Gi --gpu 2 --detach",
          Launch(name="n", image="i", cpu="0.5", memory="4Gi", gpu=2, detach=True)),
         ("run --dir a train.py --dir b", Launch("train.py", ("--dir", "b"), "a")),
+        ("run --check train.py --check", Launch("train.py", ("--check",), check=True)),
         ("run --cpu=2 train.py", Launch("train.py", cpu="2")),
         ("run --env A=1 --env B=x=y --env C=", Launch(env={"A": "1", "B": "x=y", "C": ""})),
         ("run --env 'A=two words' a.py", Launch("a.py", env={"A": "two words"})),

@@ -180,7 +180,7 @@ def test_what_means_nothing_in_a_run_is_refused(code: str, said: str) -> None:
     ],
 )
 def test_pip_comes_first(line: str, does: str) -> None:
-    source = cell_source(f"{line}\nx" if line.startswith("%%") else f"import x\n{line}\nx", {})
+    source = cell_source(line if line.startswith("%%") else f"import x\n{line}\nx", {})
     about = json.loads(source.files["run.json"])
     assert about["pip"] == [[2, does]]
     assert about["pip_folder"] == str(Path.cwd())
@@ -189,7 +189,7 @@ def test_pip_comes_first(line: str, does: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["if a:\n  !pip install x", "!pip list", "!pip install {x}", "x = !pip install y"]
+    "line", ["if 1:\n  !pip install x", "!pip list", "!pip install {x}", "x = !pip install y"]
 )
 def test_what_only_the_cell_can_say_stays_in_its_place(line: str) -> None:
     source = cell_source(line, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +126,23 @@ def test_what_a_person_is_to_know_comes_first(shell: Shell) -> None:
     assert lines[1].startswith("packaged in ")
 
 
+def test_a_check_starts_nothing(shell: Shell) -> None:
+    lines, error = shell.run("%%kf run --check --gpu 2\nx?\nprint(1)")
+    assert error is None
+    assert shell.runs.started == []
+    [(source, options)] = shell.runs.checked
+    assert (source.stem, options.gpu) == ("cell", 2)
+    assert lines[0] == "line 1, x?: help is for the notebook, and left out"
+    assert re.fullmatch(
+        r"checked in \d\.\d s: 3 files of \d+\.\d kB, and the cluster would take the run; "
+        "nothing was pushed",
+        lines[1],
+    )
+    shell.runs.next = ClusterUnreachable("creating run x", "no answer", "try again")
+    lines, error = shell.run("%%kf run --check\nprint(1)")
+    assert lines == ["creating run x: no answer; try again"]
+
+
 def test_detached_cell_does_not_ask_the_run(shell: Shell) -> None:
     run = FakeRun([make_status(state="Created")], ["never shown"])
     shell.runs.next = run
@@ -155,6 +173,8 @@ def test_failed_run_fails_its_cell_without_a_traceback(shell: Shell) -> None:
         ("%%kf run\n\n  \n", SourceRefused, "packaging the cell: it is empty;"),
         ("%%kf ls", OptionRefused, "only run takes a cell"),
         ("%%kf run\nfor", SourceRefused, "invalid syntax in line 1:"),
+        ("%%kf run --check\nfor", SourceRefused, "invalid syntax in line 1:"),
+        ("%%kf run --check\n1\nnowhere", SourceRefused, "nothing defines: 'nowhere' in line 2;"),
         ("%%kf run --gpu x\n1", OptionRefused, "reading --gpu 'x'"),
         ("%%kf run train.py\n1", OptionRefused, "'train.py' is no option, and a cell takes no"),
         ("%%kf run --env A=1 B=secret\n1", OptionRefused, "'B' is no option"),

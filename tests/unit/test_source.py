@@ -34,7 +34,7 @@ def test_files_and_command() -> None:
 
 
 def test_nothing_to_take_is_no_pickle() -> None:
-    assert "values.pkl" not in cell_source("print(len('x'), nowhere)", {"m": 4}).files
+    assert "values.pkl" not in cell_source("print(len('x'))", {"m": 4}).files
 
 
 def test_modules_go_by_name() -> None:

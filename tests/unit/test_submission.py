@@ -26,7 +26,7 @@ from kfspawner.packaging.base import list_packages
 from kfspawner.packaging.dependencies import Environment
 from kfspawner.packaging.provenance import Provenance
 from kfspawner.training import submission
-from kfspawner.training.submission import RunOptions, Submitted, start
+from kfspawner.training.submission import RunOptions, Submitted, check, start
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.packages import install
 from tests.unit.test_run import Clock
@@ -219,6 +219,21 @@ def test_a_refused_job_leaves_no_folder(
     with pytest.raises(ClusterDenied):
         submit(name="digits")
     assert not (tmp_path / "runs/digits").exists()
+
+
+def test_a_check_leaves_nothing_anywhere(
+    cluster: FakeCluster, packaging: Packaging, context: ServerContext, tmp_path: Path
+) -> None:
+    check(SOURCE, RunOptions(name="digits", gpu=1), context, cluster)
+    [manifest] = cluster.called("create_job dry")
+    container = manifest["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert not cluster.jobs
+    assert not packaging.calls
+    assert not list(tmp_path.iterdir())
+    cluster.refusals["create_job dry"] = [ClusterDenied("creating run a", "no right", "ask")]
+    with pytest.raises(ClusterDenied):
+        check(SOURCE, RunOptions(), context, cluster)
 
 
 # The quota.

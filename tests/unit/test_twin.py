@@ -11,6 +11,7 @@ import pytest
 import kfspawner
 from kfspawner.errors import Error, OptionRefused, SourceRefused
 from kfspawner.notebook import twin
+from tests.fakes.notebook import notebook
 from tests.fakes.training import FakeRuns
 
 
@@ -41,9 +42,7 @@ def test_folder(runs: FakeRuns, tmp_path: Path) -> None:
 
 
 def test_function(runs: FakeRuns) -> None:
-    def train(rate: float, steps: int = 1) -> float:
-        return rate * steps
-
+    train = notebook("def train(rate, steps=1): return rate * steps")["train"]
     run = kfspawner.run(train, [2], steps=3, name="a", gpu=1)
     assert run.name == "digits-x7k2p"
     [(source, options)] = runs.started
@@ -53,9 +52,7 @@ def test_function(runs: FakeRuns) -> None:
 
 
 def test_function_with_an_options_name_takes_it_by_partial(runs: FakeRuns) -> None:
-    def train(name: str, folder: str = "") -> str:
-        return name + folder
-
+    train = notebook("def train(name, folder=''): return name + folder")["train"]
     for given in ({"name": "a"}, {"folder": "b"}):
         with pytest.raises(OptionRefused, match=r"give it to the function by functools.partial"):
             kfspawner.run(train, **given)
