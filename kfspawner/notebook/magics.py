@@ -121,10 +121,9 @@ class KfMagics(Magics):
         if launch.check:
             self._runs.check(source, options)
             took = format_seconds(time.monotonic() - begun)
-            size = sum(map(len, source.files.values())) / 1000
+            size = f"{len(source.files)} files of {source.size / 1000:,.1f} kB"
             say(
-                f"checked in {took}: {len(source.files)} files of {size:,.1f} kB, and the cluster "
-                "would take the run; nothing was pushed"
+                f"checked in {took}: {size}, and the cluster would take the run; nothing was pushed"
             )
             return
         submitted = self._runs.start(source, options)

@@ -33,17 +33,17 @@ class Chosen:
     Attributes
     ----------
     files
-        POSIX paths relative to the folder, and what is in them.
+        POSIX paths relative to the folder, and the files there, without links on the way.
     left_out
         What nobody asked to ignore and stays behind all the same: each with its reason.
     """
 
-    files: Mapping[str, bytes]
+    files: Mapping[str, Path]
     left_out: tuple[str, ...]
 
 
 def choose_files(folder: Path) -> Chosen:
-    """Return the files of `folder` that its ignore files do not name.
+    """Return the files of `folder` that its ignore files do not name. None is read.
 
     A link to a file inside the folder becomes that file. Links that lead
     elsewhere or to folders, sockets, pipes and devices are left out, and so is
@@ -52,7 +52,7 @@ def choose_files(folder: Path) -> Chosen:
     Raises
     ------
     SourceRefused
-        If it is no folder, a file of it cannot be read, an ignore file cannot
+        If it is no folder, a folder of it cannot be read, an ignore file cannot
         be understood, or it is more than 100 MiB: with what is largest.
     """
     doing = f"packaging the folder {folder}"
@@ -61,17 +61,17 @@ def choose_files(folder: Path) -> Chosen:
     left_out: list[str] = []
     try:
         top = folder.resolve()
-        found = dict(_walk(_Place(top, "", _specs_above(top)), top, left_out))
-        sizes = {path: file.stat().st_size for path, file in found.items()}
+        files = dict(_walk(_Place(top, "", _specs_above(top)), top, left_out))
+        sizes = {path: file.stat().st_size for path, file in files.items()}
         if sum(sizes.values()) > LIMIT:
             raise _too_large(doing, sizes)
-        return Chosen({path: file.read_bytes() for path, file in found.items()}, tuple(left_out))
     except OSError as error:
         raise SourceRefused(
             f"reading {error.filename} of the folder {folder}",
             error.strerror or type(error).__name__,
             "make it readable, or name it in .kfignore",
         ) from error
+    return Chosen(files, tuple(left_out))
 
 
 @dataclass(frozen=True)
@@ -121,21 +121,16 @@ def _walk(place: _Place, top: Path, left_out: list[str]) -> Iterator[tuple[str, 
     for entry in entries:
         path, name = Path(entry.path), f"{place.prefix}{entry.name}"
         is_folder = entry.is_dir(follow_symlinks=False)
-        if is_folder:
-            ignored, wholly = _judge(path, specs, is_folder=True)
-            if entry.name in _LEAVINGS or (ignored and wholly):
-                continue
-            reason = why_withheld(entry.name, directory=True)
-            if reason:
-                left_out.append(f"{name} ({reason})")
-            else:
-                yield from _walk(_Place(path, f"{name}/", specs, ignored), top, left_out)
-        elif not _judge(path, specs, is_folder=False)[0]:
-            reason = why_withheld(entry.name, directory=False) or _unfit(entry, top)
-            if reason:
-                left_out.append(f"{name} ({reason})")
-            else:
-                yield name, path
+        ignored, wholly = _judge(path, specs, is_folder=is_folder)
+        if (ignored and (wholly or not is_folder)) or (is_folder and entry.name in _LEAVINGS):
+            continue
+        reason = why_withheld(entry.name, directory=is_folder) or _unfit(entry, top)
+        if reason:
+            left_out.append(f"{name} ({reason})")
+        elif is_folder:
+            yield from _walk(_Place(path, f"{name}/", specs, ignored), top, left_out)
+        else:
+            yield name, path.resolve()
 
 
 def _judge(path: Path, specs: Sequence[_Spec], *, is_folder: bool) -> tuple[bool, bool]:
@@ -147,10 +142,10 @@ def _judge(path: Path, specs: Sequence[_Spec], *, is_folder: bool) -> tuple[bool
     return False, False
 
 
-def _unfit(entry: os.DirEntry[str], top: Path) -> str:
-    """Return why `entry`, which is no directory, cannot go along; empty where it can."""
+def _unfit(entry: os.DirEntry[str], top: Path) -> str | None:
+    """Return why `entry` cannot go along, or None if it can."""
     if not entry.is_symlink():
-        return "" if entry.is_file() else "neither a file nor a folder"
+        return None if entry.is_file() or entry.is_dir() else "neither a file nor a folder"
     if entry.is_dir():
         return "a link to a folder"
     if not entry.is_file():
@@ -158,7 +153,7 @@ def _unfit(entry: os.DirEntry[str], top: Path) -> str:
     target = Path(entry.path).resolve()
     if not target.is_relative_to(top):
         return "a link that leaves the folder"
-    return why_path_withheld(target.relative_to(top).as_posix()) or ""
+    return why_path_withheld(target.relative_to(top).as_posix())
 
 
 def _specs_above(top: Path) -> list[_Spec]:

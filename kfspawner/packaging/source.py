@@ -45,17 +45,35 @@ class Source:
     stem
         What to call the run where its owner does not say.
     files
-        POSIX paths relative to ``RUN_DIR``, and what is in them.
+        POSIX paths relative to ``RUN_DIR``, and what is in them, or where that is read.
     command
         The arguments that run it, the first one the program.
     notes
         What its owner is to know of it before it runs, a line each.
+    kind
+        What it was: ``cell``, ``script``, ``function`` or ``folder``.
+    path
+        The script or folder, as its person calls it; otherwise empty.
     """
 
     stem: str
-    files: Mapping[str, bytes]
+    files: Mapping[str, bytes | Path]
     command: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    kind: str = ""
+    path: str = ""
+
+    def read(self, path: str) -> bytes:
+        """Return what is in one of its files."""
+        content = self.files[path]
+        return content.read_bytes() if isinstance(content, Path) else content
+
+    @property
+    def size(self) -> int:
+        """The number of bytes in its files."""
+        return sum(
+            it.stat().st_size if isinstance(it, Path) else len(it) for it in self.files.values()
+        )
 
 
 def cell_source(code: str, variables: Mapping[str, object], stem: str = "cell") -> Source:
@@ -154,7 +172,8 @@ def _runner_source(
     modules = local_modules(wanted - {"__main__"}, sys.path)
     files |= {f"modules/{path}": content for path, content in modules.items()}
     _check_size(files, "packaging the cell" if "result" not in about else f"packaging {stem}")
-    return Source(stem, files, _python("main.py"), cell.notes)
+    kind = "function" if "result" in about else "cell"
+    return Source(stem, files, _python("main.py"), cell.notes, kind)
 
 
 def script_source(path: Path, args: Sequence[str] = ()) -> Source:
@@ -184,7 +203,8 @@ def script_source(path: Path, args: Sequence[str] = ()) -> Source:
     files = {path.name: content}
     files |= local_modules(imported_names(tree), [str(folder), *sys.path])
     _check_size(files, doing)
-    return Source(path.stem, files, _python(path.name, *args))
+    command = _python(path.name, *args)
+    return Source(path.stem, files, command, kind="script", path=str(path))
 
 
 def folder_source(folder: Path, script: str, args: Sequence[str] = ()) -> Source:
@@ -217,12 +237,12 @@ def folder_source(folder: Path, script: str, args: Sequence[str] = ()) -> Source
     if place not in chosen.files:
         raise SourceRefused(
             doing,
-            "it is left out by an ignore file, or it is a link that leads elsewhere"
+            "it is left out: an ignore file names it, or no image may hold it"
             if (folder / script).is_file() and not place.startswith(("/", "../"))
             else "there is no such file in it",
-            "give the path of a script as it is inside of the folder, and do not ignore it",
+            "give the path of a script as it is inside of the folder",
         )
-    content = _read_script(folder / place, doing)
+    content = _read_script(chosen.files[place], doing)
     tree = parse_code(content, doing)
     check_names(tree, (), doing)
     _check_args(args, doing)
@@ -236,6 +256,8 @@ def folder_source(folder: Path, script: str, args: Sequence[str] = ()) -> Source
         {**files, **chosen.files},
         ("sh", "-c", _IN_FOLDER, "sh", *_python(place, *args)),
         (f"left out of {folder}: {', '.join(left_out)}",) if left_out else (),
+        "folder",
+        str(folder),
     )
 
 

@@ -146,7 +146,7 @@ def start(
         plain, tag = context.registry_plain_http, request.name
         layers = _INSTALLED.make(installed, checked.prefix)
         ground = Ground(base, layers, installed.env)
-        told = _describe(context)
+        told = _describe(source, context)
         image = package(
             source, ground, context.repository, provenance=told, plain_http=plain, tag=tag
         )
@@ -198,10 +198,18 @@ def check(
     return Checked(request, cluster, installed, environment.prefix)
 
 
-def _describe(context: ServerContext) -> Provenance:
-    """Return whose the image is, and at which commit the folder is that its code was run from."""
-    commit, dirty = read_commit(Path())
-    return Provenance(commit=commit, dirty=dirty, person=context.user, profile=context.namespace)
+def _describe(source: Source, context: ServerContext) -> Provenance:
+    """Return what the image is to tell of its code: the commit is that of the folder it is from."""
+    path = Path(source.path)
+    commit, dirty = read_commit(path if path.is_dir() else path.parent)
+    return Provenance(
+        kind=source.kind,
+        path=source.path,
+        commit=commit,
+        dirty=dirty,
+        person=context.user,
+        profile=context.namespace,
+    )
 
 
 def _without(installed: Dependencies) -> Dependencies:

@@ -21,9 +21,9 @@ def notebook(code: str) -> dict[str, Any]:
 
 def run(source: Source, folder: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run `source` as an image would that has it in `folder`; it begins in `cwd`."""
-    for path, content in source.files.items():
+    for path in source.files:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
+        (folder / path).write_bytes(source.read(path))
     words = [word.replace(RUN_DIR, str(folder)) for word in source.command]
     command = [sys.executable if word == "python" else word for word in words]
     return subprocess.run(

@@ -110,7 +110,8 @@ def test_partials_lambdas_and_methods(tmp_path: Path, earlier: dict[str, Any]) -
     assert call(tmp_path, earlier, partial(earlier["train"], scale=2), [1]).x == 1.0
     assert call(tmp_path, earlier, earlier["nothing"]) is None
     assert call(tmp_path, earlier, "a,b".split, [","]) == ["a", "b"]
-    assert function_source(earlier["nothing"], (), {}, {}).stem == "lambda"
+    source = function_source(earlier["nothing"], (), {}, {})
+    assert (source.stem, source.kind) == ("lambda", "function")
 
 
 def test_a_class_that_the_notebook_lacks_comes_by_value(

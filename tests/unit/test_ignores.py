@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import socket
 import sys
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 
 from kfspawner.errors import SourceRefused
 from kfspawner.packaging.ignores import choose_files
+from kfspawner.packaging.layer import make_layer
 from kfspawner.packaging.source import folder_source
 from tests.fakes.notebook import run
 
@@ -104,7 +108,12 @@ def test_what_stays_behind_unasked_is_named(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(os.path.relpath(folder / "socket"))
     found = choose_files(folder)
-    assert found.files == {".kfignore": b"quiet\n", "a.py": b"1", "d/b": b"", "inner": b"1"}
+    assert found.files == {
+        ".kfignore": folder / ".kfignore",
+        "a.py": folder / "a.py",
+        "d/b": folder / "d/b",
+        "inner": folder / "a.py",
+    }
     assert found.left_out == (
         ".git (a history holds what was taken out since)",
         "leaving (a link that leaves the folder)",
@@ -163,6 +172,7 @@ def test_a_script_runs_in_a_copy_of_its_folder(project: Path, tmp_path: Path) ->
     write(project, {".kfignore": "left.py\n"})
     source = folder_source(project, "./src/train.py", ["--lr", "0.1 2"])
     assert (source.stem, source.notes) == ("train", ())
+    assert (source.kind, source.path) == ("folder", str(project))
     assert source.files.keys() == {
         ".kfignore",
         "d.txt",
@@ -173,6 +183,18 @@ def test_a_script_runs_in_a_copy_of_its_folder(project: Path, tmp_path: Path) ->
     (tmp_path / "outputs").mkdir()
     done = run(source, tmp_path / "run", tmp_path / "outputs")
     assert (done.stdout, done.stderr) == ("['--lr', '0.1 2'] data 7\n", "")
+
+
+def test_a_folder_is_the_same_layer_each_time(project: Path) -> None:
+    (project / "go.sh").write_text("#!/bin/sh\n")
+    (project / "go.sh").chmod(0o700)
+    first = make_layer(folder_source(project, "src/train.py").files)
+    (project / "d.txt").touch()
+    again = make_layer(folder_source(project, "src/train.py").files)
+    with first, again:
+        assert first.digest == again.digest
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(first.data))) as tar:
+            assert tar.getmember("opt/kfspawner/run/go.sh").mode == 0o755
 
 
 def test_a_module_that_is_ignored_stays_behind(project: Path) -> None:
@@ -187,7 +209,7 @@ def test_a_module_that_is_ignored_stays_behind(project: Path) -> None:
         ("nowhere.py", "there is no such file in it"),
         ("src", "there is no such file in it"),
         ("../elsewhere/kf_far.py", "there is no such file in it"),
-        ("left.py", "it is left out by an ignore file"),
+        ("left.py", "it is left out: an ignore file names it"),
         ("d.txt", "does not end in .py"),
         ("bad.py", "invalid syntax in line 1"),
     ],
@@ -223,5 +245,5 @@ def test_secrets_stay_with_a_line_unless_they_are_ignored(tmp_path: Path, name: 
         write(tmp_path, {".kfignore": ".env\nd/\n*.token\n.kfignore\n"})
         reasons = {}
     found = choose_files(tmp_path)
-    assert found.files == {"a.py": b"1"}
+    assert found.files == {"a.py": tmp_path / "a.py"}
     assert found.left_out == tuple(f"{path} ({reason})" for path, reason in reasons.items())

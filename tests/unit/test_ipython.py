@@ -181,11 +181,11 @@ def test_what_means_nothing_in_a_run_is_refused(code: str, said: str) -> None:
 )
 def test_pip_comes_first(line: str, does: str) -> None:
     source = cell_source(line if line.startswith("%%") else f"import x\n{line}\nx", {})
-    about = json.loads(source.files["run.json"])
+    about = json.loads(source.read("run.json"))
     assert about["pip"] == [[2, does]]
     assert about["pip_folder"] == str(Path.cwd())
     assert source.notes == ("line 2, pip: the run installs this before all else",)
-    assert b"install" not in source.files["cell.py"]
+    assert b"install" not in source.read("cell.py")
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ def test_pip_comes_first(line: str, does: str) -> None:
 )
 def test_what_only_the_cell_can_say_stays_in_its_place(line: str) -> None:
     source = cell_source(line, {})
-    assert "pip" not in json.loads(source.files["run.json"])
-    assert b"get_ipython()" in source.files["cell.py"]
+    assert "pip" not in json.loads(source.read("run.json"))
+    assert b"get_ipython()" in source.read("cell.py")
 
 
 def test_pip_installs_what_earlier_values_need(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_pip_installs_what_earlier_values_need(tmp_path: Path) -> None:
     target = tmp_path / "run" / "modules"
     line = f"!pip install -q --no-deps --no-index --no-build-isolation --target {target} {package}"
     source = cell_source(f"print(m.value)\n{line}", {"m": sys})
-    about = json.loads(source.files["run.json"]) | {"imports": {"m": "kf_sent"}}
+    about = json.loads(source.read("run.json")) | {"imports": {"m": "kf_sent"}}
     files = {**source.files, "run.json": json.dumps(about).encode()}
     done = run(Source("cell", files, source.command), tmp_path / "run")
     assert done.stdout == "5\n", done.stderr

@@ -160,7 +160,7 @@ def test_functions_of_libraries_keep_their_own_globals(tmp_path: Path) -> None:
 
 def test_another_python_is_said_plainly(tmp_path: Path) -> None:
     source = cell_source("n", {"n": 1})
-    about = json.loads(source.files["run.json"]) | {"python": "2.7"}
+    about = json.loads(source.read("run.json")) | {"python": "2.7"}
     files = {**source.files, "run.json": json.dumps(about).encode()}
     done = run(Source("cell", files, source.command), tmp_path)
     assert done.returncode == 1
@@ -180,7 +180,7 @@ def test_what_cannot_be_loaded_is_said_plainly(
     tmp_path: Path, pickled: bytes | None, imports: dict[str, str], said: str
 ) -> None:
     source = cell_source("1", {})
-    about = json.loads(source.files["run.json"]) | {"imports": imports}
+    about = json.loads(source.read("run.json")) | {"imports": imports}
     files = {**source.files, "run.json": json.dumps(about).encode()}
     if pickled:
         files["values.pkl"] = pickled
@@ -193,12 +193,12 @@ def test_what_cannot_be_loaded_is_said_plainly(
 
 def test_the_runner_is_shipped_as_it_is() -> None:
     source = cell_source("1", {})
-    assert b"import kfspawner" not in source.files["main.py"]
-    assert b"from kfspawner" not in source.files["main.py"]
+    assert b"import kfspawner" not in source.read("main.py")
+    assert b"from kfspawner" not in source.read("main.py")
 
 
 def test_pickle_needs_the_runner() -> None:
     """The persistent id in the values is the runner's word for its globals."""
     source = cell_source("f()", notebook("def f():\n  return 1"))
     with pytest.raises(pickle.UnpicklingError, match="persistent"):
-        pickle.loads(source.files["values.pkl"])
+        pickle.loads(source.read("values.pkl"))

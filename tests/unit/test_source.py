@@ -26,7 +26,7 @@ def test_files_and_command() -> None:
     assert source.stem == "cell"
     assert source.command == ("python", "-u", f"{RUN_DIR}/main.py")
     assert set(source.files) == {"main.py", "cell.py", "run.json", "values.pkl"}
-    assert b"kfspawner" not in source.files["values.pkl"]
+    assert b"kfspawner" not in source.read("values.pkl")
     assert (
         make_layer(source.files).digest
         == make_layer(cell_source("print(n)", {"n": 3}).files).digest
@@ -39,9 +39,9 @@ def test_nothing_to_take_is_no_pickle() -> None:
 
 def test_modules_go_by_name() -> None:
     about = json.loads(
-        cell_source(
-            "m.pi, xml.etree.ElementTree.XML", {"m": math, "xml": sys.modules["xml"]}
-        ).files["run.json"]
+        cell_source("m.pi, xml.etree.ElementTree.XML", {"m": math, "xml": sys.modules["xml"]}).read(
+            "run.json"
+        )
     )
     assert about["imports"] == {"m": "math", "xml": "xml"}
     assert about["submodules"] == ["xml.etree", "xml.etree.ElementTree"]
@@ -55,8 +55,8 @@ def test_a_notebooks_own_names_stay() -> None:
     modified_open.__module__ = "IPython.core.interactiveshell"
     variables = {"open": modified_open, "exit": modified_open, "__name__": "__main__", "sum": 3}
     source = cell_source("open, exit, __name__, sum", variables)
-    assert b"modified_open" not in source.files["values.pkl"]
-    assert b"sum" in source.files["values.pkl"]
+    assert b"modified_open" not in source.read("values.pkl")
+    assert b"sum" in source.read("values.pkl")
 
 
 def test_what_cannot_be_pickled_is_named() -> None:
@@ -101,7 +101,7 @@ def test_large_values_are_named_with_sizes(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_values_up_to_the_limit_go_along() -> None:
     data = bytes(2**20)
-    assert len(cell_source("data", {"data": data}).files["values.pkl"]) > len(data)
+    assert len(cell_source("data", {"data": data}).read("values.pkl")) > len(data)
 
 
 # The person's own modules.

@@ -31,7 +31,7 @@ from tests.fakes.cluster import FakeCluster
 from tests.fakes.packages import install
 from tests.unit.test_run import Clock
 
-SOURCE = Source("cell", {"main.py": b"1"}, ("python", "-u", "main.py"))
+SOURCE = Source("cell", {"main.py": b"1"}, ("python", "-u", "main.py"), kind="cell")
 DIGEST = f"sha256:{'cd' * 32}"
 PUSHED = Reference("registry.example", "kf-alice/runs", digest=DIGEST)
 
@@ -109,7 +109,7 @@ def test_a_run_is_made_from_the_digest_that_was_pushed(
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(submission, "read_commit", lambda _: ("a" * 40, True))
-    told = Provenance(commit="a" * 40, dirty=True, person="alice", profile="kf-alice")
+    told = Provenance("cell", commit="a" * 40, dirty=True, person="alice", profile="kf-alice")
     submitted = submit(name="digits", cpu="2", gpu=1, env={"LR": "0.1"})
     assert (submitted.run.name, submitted.image) == ("digits", PUSHED)
     assert submitted.packaging_seconds >= 0
@@ -234,6 +234,38 @@ def test_a_check_leaves_nothing_anywhere(
     cluster.refusals["create_job dry"] = [ClusterDenied("creating run a", "no right", "ask")]
     with pytest.raises(ClusterDenied):
         check(SOURCE, RunOptions(), context, cluster)
+
+
+def test_credentials_are_refused_before_the_cluster_is_asked(
+    cluster: FakeCluster, context: ServerContext
+) -> None:
+    with pytest.raises(SourceRefused, match=r"packaging '.env'"):
+        check(replace(SOURCE, files={".env": b""}), RunOptions(), context, cluster)
+    assert not cluster.calls
+
+
+def test_the_commit_is_that_of_the_folder_that_was_packaged(
+    submit: Any,
+    cluster: FakeCluster,
+    context: ServerContext,
+    packaging: Packaging,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    seen: list[Path] = []
+
+    def read(folder: Path) -> tuple[str, bool]:
+        seen.append(folder)
+        return "", False
+
+    monkeypatch.setattr(submission, "read_commit", read)
+    script = tmp_path / "project" / "a.py"
+    for path in (script, script.parent):
+        script.parent.mkdir(exist_ok=True)
+        start(replace(SOURCE, kind="any", path=str(path)), RunOptions(), context, cluster)
+    submit()
+    assert seen == [script.parent, script.parent, Path()]
+    assert packaging.calls[0][3]["provenance"].path == str(script)
 
 
 # The quota.
