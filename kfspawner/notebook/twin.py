@@ -134,7 +134,10 @@ def run(
         )
     for note in packaged.notes:
         say(note)
-    return RUNS.start(packaged, _options(own)).run
+    submitted = RUNS.start(packaged, _options(own))
+    for note in submitted.notes:
+        say(note)
+    return submitted.run
 
 
 def _options(given: Mapping[str, Any]) -> RunOptions:

@@ -41,6 +41,18 @@ def test_folder(runs: FakeRuns, tmp_path: Path) -> None:
     assert source.files.keys() == {"train.py", "settings.toml"}
 
 
+def test_notes_of_the_folder_and_of_what_was_installed_are_said(
+    runs: FakeRuns, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs.notes = ("old-1.egg-info stays here",)
+    (tmp_path / "train.py").write_text("print(1)\n")
+    (tmp_path / ".env").write_text("P=1")
+    kfspawner.run("train.py", folder=tmp_path)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith(": .env (it sets passwords)")
+    assert second == "old-1.egg-info stays here"
+
+
 def test_function(runs: FakeRuns) -> None:
     train = notebook("def train(rate, steps=1): return rate * steps")["train"]
     run = kfspawner.run(train, [2], steps=3, name="a", gpu=1)
