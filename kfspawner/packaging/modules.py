@@ -24,7 +24,8 @@ def local_modules(
     """Return the files of the modules among `names` that are not installed.
 
     What those modules import in turn comes along, where it is not installed
-    either. A package comes with all its ``.py`` and ``.so`` files.
+    either. A package comes with all its ``.py`` and ``.so`` files, but for
+    those of hidden directories, from which nothing can be imported.
 
     Parameters
     ----------
@@ -78,8 +79,12 @@ def _files(spec: ModuleSpec) -> list[tuple[str, Path]]:
         for folder in map(Path, spec.submodule_search_locations)
         if folder.is_dir() and not _installed(folder)
         for file in sorted(folder.rglob("*"))
-        if file.suffix in _SUFFIXES and file.is_file()
+        if file.suffix in _SUFFIXES and file.is_file() and not _hidden(file.relative_to(folder))
     ]
+
+
+def _hidden(inside: Path) -> bool:
+    return any(part.startswith(".") for part in inside.parts)
 
 
 def _installed(path: Path) -> bool:

@@ -118,6 +118,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         "kf_pack/deep/other.py": "",
         "kf_pack/data.bin": "large",
         "kf_pack/template.py": "{{ not python }}",
+        "kf_pack/.env/lib/module.py": "",
+        "kf_pack/deep/.ipynb_checkpoints/part-checkpoint.py": "",
         "kf_space/inner.py": "value = 5",
         "kf_unused.py": "",
     }
