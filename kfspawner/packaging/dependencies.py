@@ -9,12 +9,14 @@ because the home is mounted over it, and Python is told where.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import site
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kfspawner.errors import SourceRefused
@@ -34,6 +36,7 @@ USER_BASE = "/opt/kfspawner/user"
 _DOING = "packaging what was installed"
 # The place that a distribution came from: its address may hold a password.
 _LEFT = {"direct_url.json"}
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Environment:
         Where ``pip install --user`` puts them; None where it does not.
     listed
         What `kfspawner.packaging.base` wrote when the image was built.
+    began
+        When the container began, in seconds since the epoch.
     """
 
     prefix: Path
@@ -60,6 +65,7 @@ class Environment:
     user_site: Path | None = None
     user_base: Path | None = None
     listed: Path = LISTED
+    began: float = math.inf
 
     @classmethod
     def of_this_process(cls) -> Environment:
@@ -67,10 +73,11 @@ class Environment:
         python = shutil.which("python")
         prefix = Path(sys.prefix)
         run_prefix = Path(python).parent.parent if python else prefix
+        found = cls(prefix, run_prefix, own_site(), began=_began())
         if not site.ENABLE_USER_SITE:
-            return cls(prefix, run_prefix, own_site())
+            return found
         user_site, user_base = Path(site.getusersitepackages()), Path(site.getuserbase())
-        return cls(prefix, run_prefix, own_site(), user_site, user_base)
+        return replace(found, user_site=user_site, user_base=user_base)
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ def find_dependencies(environment: Environment) -> Dependencies:
     """Return what was installed since the image of `environment` was built.
 
     An image that does not say what it came with is taken to have come with
-    all that is not in the person's home.
+    all that is not in the person's home; a note says what looks newer.
 
     Raises
     ------
@@ -141,6 +148,8 @@ class _Search:
         own, user = self._environment, self._environment.user_site
         if own.listed.is_dir():
             self._compare(own.site, own.listed)
+        else:
+            self._tell_newer()
         if user and own.user_base and user.is_dir():
             for metadata in distributions(user):
                 self._take(metadata, own.user_base, Path(USER_BASE))
@@ -161,6 +170,16 @@ class _Search:
             gone += recorded_files(copy.read_bytes())
         for path in gone:
             self._remove(place, path)
+
+    def _tell_newer(self) -> None:
+        own = self._environment
+        newer = [path.stem for path in distributions(own.site) if path.stat().st_ctime > own.began]
+        if newer:
+            more = f" and {len(newer) - _SHOWN} more" if len(newer) > _SHOWN else ""
+            self._notes.append(
+                f"{', '.join(newer[:_SHOWN])}{more} in {own.site} stay here: the image does not "
+                "say what it came with; install with pip install --user, or have it say so"
+            )
 
     def _take(self, metadata: Path, old: Path, new: Path) -> None:
         """Take a distribution along whose files are below `old`, to below `new`."""
@@ -199,6 +218,16 @@ class _Search:
         while path.parent != prefix and not path.parent.exists():
             path = path.parent
         self._installed[path.as_posix()] = Deletion()
+
+
+def _began() -> float:
+    """Return when the first process here began; never, where the kernel does not tell."""
+    try:
+        ticks = int(Path("/proc/1/stat").read_text("utf-8").rpartition(")")[2].split()[19])
+        ago = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return math.inf
+    return time.time() - ago
 
 
 class Layers:

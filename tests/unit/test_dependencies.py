@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +138,29 @@ def test_image_that_says_nothing_came_with_all_outside_the_home(
 ) -> None:
     install(environment.site, "x", {"x.py": b""})
     assert find_dependencies(replace(environment, listed=tmp_path / "none")).installed == {}
+
+
+def test_image_that_says_nothing_has_what_is_newer_than_its_container_named(
+    environment: Environment, tmp_path: Path
+) -> None:
+    for name in ("old", "v", "w", "x", "y"):
+        install(environment.site, name, {f"{name}.py": b""})
+    began = (environment.site / "old-1.dist-info").stat().st_ctime
+    for name in ("v", "w", "x", "y"):
+        while (place := environment.site / f"{name}-1.dist-info").stat().st_ctime <= began:
+            place.chmod(0o755)
+    found = find_dependencies(replace(environment, listed=tmp_path / "none", began=began))
+    assert found.installed == {}
+    (note,) = found.notes
+    assert note.startswith("v-1, w-1, x-1 and 1 more in ")
+    assert "old-1" not in note
+
+
+def test_environment_of_this_process_is_where_it_runs() -> None:
+    found = Environment.of_this_process()
+    assert str(found.prefix) == sys.prefix
+    assert (found.site / "hypothesis").is_dir()
+    assert 0 < found.began <= time.time()
 
 
 def test_removed_directories_are_removed_whole(environment: Environment) -> None:
