@@ -27,6 +27,8 @@ LIMIT = 64 * 2**20
 # How far to measure a value that is far too large anyway.
 _COUNTED = 2**30
 _SHOWN = 3
+# Of calls within calls; a thread's 8 MiB of stack hold several times as many.
+_DEPTH = 10_000
 # Stands for the run's globals in a pickle; cloudpickle fills in an empty one.
 _GLOBALS = {"__name__": "__main__"}
 _GLOBALS_ID = "globals"
@@ -181,9 +183,21 @@ def _pickle(
     """Return `values` pickled, and the modules that they need."""
     sink = _Sink(limit, keep=True)
     pickler = _Pickler(sink, variables)
-    # The second part fills while the first is written, and adds only names to it.
-    pickler.dump((values, pickler.reached))
+    with _deeply():
+        # The second part fills while the first is written, and adds only names to it.
+        pickler.dump((values, pickler.reached))
     return b"".join(sink.parts), pickler.modules
+
+
+@contextlib.contextmanager
+def _deeply() -> Iterator[None]:
+    """Let a notebook's functions call one another more than a hundred deep: each is some calls."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _DEPTH))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _too_large(values: Mapping[str, object], variables: Mapping[str, object]) -> SourceRefused:

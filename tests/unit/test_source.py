@@ -104,6 +104,15 @@ def test_values_up_to_the_limit_go_along() -> None:
     assert len(cell_source("data", {"data": data}).read("values.pkl")) > len(data)
 
 
+def test_functions_that_call_one_another_a_long_way_go_along(tmp_path: Path) -> None:
+    before = sys.getrecursionlimit()
+    code = "def f0():\n  return 5\n"
+    code += "".join(f"def f{n}():\n  return f{n - 1} and f0()\n" for n in range(1, 600))
+    done = run_cell("f599()", tmp_path, notebook(code))
+    assert (done.stdout, done.stderr) == ("5\n", "")
+    assert sys.getrecursionlimit() == before
+
+
 # The person's own modules.
 
 
