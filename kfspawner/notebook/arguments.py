@@ -30,6 +30,8 @@ USAGE = """\
 %kf logs [-f] [name]     its log; -f follows it to the run's end
 %kf stop [name]          end it, keep it in the list
 %kf rm [--force] [name]  delete it; its outputs stay; --force also while it goes on
+%kf restore [name] [--to FOLDER]
+                         give its code back, also of a deleted one; or by its image or digest
 
 Without a name, the last run that this kernel started is meant.
 """
@@ -97,7 +99,15 @@ class Remove:
     force: bool = False
 
 
-Command = Help | Launch | ListRuns | ShowStatus | ShowLogs | Stop | Remove
+@dataclass(frozen=True)
+class Restore:
+    """Give a run's code back: by its name, or by its image's reference or digest."""
+
+    name: str | None = None
+    folder: str | None = None
+
+
+Command = Help | Launch | ListRuns | ShowStatus | ShowLogs | Stop | Remove | Restore
 
 
 def parse_line(line: str) -> Command:
@@ -130,12 +140,13 @@ def parse_line(line: str) -> Command:
     if {"-h", "--help"} & set(rest):
         return Help()
     given = vars(_PARSERS[verb].parse_args(rest))
-    kinds: dict[str, type[ListRuns | ShowStatus | ShowLogs | Stop | Remove]] = {
+    kinds: dict[str, type[ListRuns | ShowStatus | ShowLogs | Stop | Remove | Restore]] = {
         "ls": ListRuns,
         "status": ShowStatus,
         "logs": ShowLogs,
         "stop": Stop,
         "rm": Remove,
+        "restore": Restore,
     }
     return kinds[verb](**given)
 
@@ -222,6 +233,12 @@ def _make_rm() -> _Parser:
     return parser
 
 
+def _make_restore() -> _Parser:
+    parser = _make_named("restore")
+    parser.add_argument("--to", dest="folder")
+    return parser
+
+
 # The options of `run` that take the next word.
 _VALUED = frozenset({"--dir", "--name", "--image", "--cpu", "--memory", "--gpu", "--env"})
 _PARSERS = {
@@ -231,4 +248,5 @@ _PARSERS = {
     "logs": _make_logs(),
     "stop": _make_named("stop"),
     "rm": _make_rm(),
+    "restore": _make_restore(),
 }

@@ -6,12 +6,17 @@ person could have written is escaped.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
+from typing import TYPE_CHECKING
 
 from kfspawner.training.status import RunStatus
+
+if TYPE_CHECKING:
+    from kfspawner.packaging.restore import Restored
 
 _COLUMNS = ("name", "state", "age", "duration", "image", "reason")
 _DIGEST_SHOWN = 12
@@ -163,6 +168,20 @@ class RunDetails:
     def _moment(self, moment: datetime) -> str:
         ago = format_age(_since(moment, self.now))
         return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({ago} ago)"
+
+
+def describe_restored(restored: Restored) -> Iterable[str]:
+    """Yield lines that say where a run's code is, and what it was."""
+    yield f"the code of {restored.image} is in {restored.folder}"
+    told = restored.provenance
+    what = " ".join(filter(None, (told.kind, told.path)))
+    commit = f"commit {told.commit}" if told.commit else ""
+    changed = "with changes that are not in it" if told.commit and told.dirty else ""
+    facts = ", ".join(filter(None, (what, commit, changed)))
+    if facts:
+        yield plain(f"it was: {facts}")
+    if restored.command:
+        yield plain(f"it ran: {shlex.join(restored.command)}")
 
 
 def outputs_place(name: str) -> str:

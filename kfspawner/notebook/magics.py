@@ -18,6 +18,7 @@ from kfspawner.notebook.arguments import (
     Launch,
     ListRuns,
     Remove,
+    Restore,
     ShowLogs,
     ShowStatus,
     Stop,
@@ -75,7 +76,7 @@ class KfMagics(Magics):
 
     def _do(self, command: Command, cell: str | None) -> None:
         from kfspawner.notebook import attachment
-        from kfspawner.notebook.display import RunDetails, RunsTable, outputs_place, say
+        from kfspawner.notebook.display import RunDetails, RunsTable, say
 
         if cell is not None and not isinstance(command, Launch | Help):
             raise OptionRefused(
@@ -94,12 +95,24 @@ class KfMagics(Magics):
                 attachment.attach(self._runs.attach(command.name))
             case ShowLogs():
                 attachment.show_log(self._runs.attach(command.name))
+            case Stop() | Remove() | Restore():
+                self._afterwards(command)
+
+    def _afterwards(self, command: Stop | Remove | Restore) -> None:
+        from kfspawner.notebook import attachment
+        from kfspawner.notebook.display import describe_restored, outputs_place, say
+
+        match command:
             case Stop():
                 attachment.stop(self._runs.attach(command.name))
             case Remove():
                 run = self._runs.attach(command.name)
                 run.delete(force=command.force)
                 say(f"run {run.name} deleted; its outputs stay in {outputs_place(run.name)}")
+            case Restore():
+                folder = Path(command.folder).expanduser() if command.folder else None
+                for line in describe_restored(self._runs.restore(command.name, folder)):
+                    say(line)
 
     def _launch(self, launch: Launch, cell: str | None) -> None:
         from kfspawner.notebook import attachment

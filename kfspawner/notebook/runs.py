@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from kfspawner.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kfspawner.packaging import Source
+    from kfspawner.packaging.restore import Restored
     from kfspawner.training.run import Run
     from kfspawner.training.status import RunStatus
     from kfspawner.training.submission import RunOptions, Submitted
@@ -56,14 +59,21 @@ class Runs:
         """
         from kfspawner.training.run import Run
 
-        wanted = name or self.last
-        if wanted is None:
-            raise InputError(
-                "choosing a run",
-                "no name was given, and this kernel has started none",
-                "give its name; %kf ls shows them",
-            )
-        return Run.attach(wanted)
+        return Run.attach(self._choose(name))
+
+    def restore(self, name: str | None, folder: Path | None) -> Restored:
+        """Write the code of a run into `folder`, as `restore_run` does; of the last one for None.
+
+        Raises
+        ------
+        InputError
+            If there is no last one, or `restore_run` takes no such name or folder.
+        RegistryError
+            If its image cannot be read.
+        """
+        from kfspawner.training.restoring import restore_run
+
+        return restore_run(self._choose(name), folder)
 
     def list(self) -> list[RunStatus]:
         """Return the status of every run of the namespace."""
@@ -73,6 +83,16 @@ class Runs:
 
         cluster = Cluster.in_namespace(ServerContext.from_env().namespace)
         return list_runs(cluster)
+
+    def _choose(self, name: str | None) -> str:
+        wanted = name or self.last
+        if wanted is None:
+            raise InputError(
+                "choosing a run",
+                "no name was given, and this kernel has started none",
+                "give its name; %kf ls shows them",
+            )
+        return wanted
 
 
 # One kernel is one process: the magic and its Python twin mean the same last run.

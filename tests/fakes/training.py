@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from kfspawner.errors import Error, InputError, ObjectMissing
 from kfspawner.packaging import Reference, Source
+from kfspawner.packaging.provenance import Provenance
+from kfspawner.packaging.restore import Restored
 from kfspawner.training.status import RunState, RunStatus
 from kfspawner.training.submission import RunOptions
 
@@ -87,6 +90,7 @@ class FakeRuns:
     next: FakeRun | Error = field(default_factory=lambda: FakeRun([make_status()]))
     known: dict[str, FakeRun] = field(default_factory=dict)
     started: list[tuple[Source, RunOptions]] = field(default_factory=list)
+    restored: list[tuple[str | None, Path | None]] = field(default_factory=list)
     checked: list[tuple[Source, RunOptions]] = field(default_factory=list)
     last: str | None = None
     notes: tuple[str, ...] = ()
@@ -111,6 +115,19 @@ class FakeRuns:
         if wanted not in self.known:
             raise ObjectMissing(f"looking up run {wanted}", "there is none of that name", "%kf ls")
         return self.known[wanted]
+
+    def restore(self, name: str | None, folder: Path | None) -> Restored:
+        self.restored.append((name, folder))
+        if isinstance(self.next, Error):
+            raise self.next
+        told = Provenance("script", "train.py", commit="ab" * 20, dirty=True)
+        return Restored(
+            folder or Path("/home/jovyan/restored/digits"),
+            Reference.parse(IMAGE),
+            "registry.example/cpu@sha256:0",
+            ("python", "train.py", "a b"),
+            told,
+        )
 
     def list(self) -> list[RunStatus]:
         return [run.status() for run in self.known.values()]

@@ -236,7 +236,7 @@ def test_help_shows_every_command(shell: Shell) -> None:
     for code in ("%kf", "%kf --help", "%kf run --help", "%%kf run --help\nprint(1)"):
         lines, error = shell.run(code)
         assert error is None
-        for word in ("run", "ls", "status", "logs", "stop", "rm", "--detach", "--env"):
+        for word in ("run", "ls", "status", "logs", "stop", "rm", "restore", "--detach", "--env"):
             assert any(word in line for line in lines), (code, word)
     assert shell.runs.started == []
 
@@ -255,6 +255,22 @@ def test_commands_mean_the_last_run(shell: Shell) -> None:
     assert run.calls == ["logs follow=False", "stop", "delete force=True"]
     lines, _ = shell.run("%kf status")
     assert "state      Stopped" in lines
+
+
+def test_code_comes_back(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/jovyan")
+    lines, error = shell.run("%kf restore digits --to ~/again")
+    assert error is None
+    assert lines == [
+        f"the code of {IMAGE} is in /home/jovyan/again",
+        f"it was: script train.py, commit {'ab' * 20}, with changes that are not in it",
+        "it ran: python train.py 'a b'",
+    ]
+    lines, _ = shell.run("%kf restore")
+    assert lines[0] == f"the code of {IMAGE} is in /home/jovyan/restored/digits"
+    assert shell.runs.restored == [("digits", Path("/home/jovyan/again")), (None, None)]
+    shell.runs.next = InputError("choosing a run", "no name was given", "give its name")
+    assert shell.run("%kf restore")[0] == ["choosing a run: no name was given; give its name"]
 
 
 def test_silent_run_is_said_to_have_no_log(shell: Shell) -> None:
