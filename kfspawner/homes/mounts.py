@@ -128,6 +128,8 @@ class Made:
         What a claim says that it is.
     source
         What a volume mounts: server, path and whether read-only; None for a claim.
+    phase
+        What Kubernetes says of a volume; empty while it has not seen it.
     """
 
     profile: str
@@ -136,6 +138,7 @@ class Made:
     uid: str
     said: str = ""
     source: tuple[str, str, bool] | None = None
+    phase: str = ""
 
 
 def read_made(obj: Mapping[str, Any]) -> Made | None:
@@ -154,7 +157,8 @@ def read_made(obj: Mapping[str, Any]) -> Made | None:
     if nfs is None or name != volume_name(profile, claim.get("name", "")):
         return None
     source = (nfs["server"], nfs["path"], bool(nfs.get("readOnly", False)))
-    return Made(profile, claim["name"], name, metadata["uid"], source=source)
+    phase = (obj.get("status") or {}).get("phase", "")
+    return Made(profile, claim["name"], name, metadata["uid"], source=source, phase=phase)
 
 
 def volume_name(profile: str, claim: str) -> str:
@@ -169,6 +173,12 @@ class MountStep(StrEnum):
     MAKE_CLAIM = "make claim"
     DROP_CLAIM = "drop claim"
     DROP_VOLUME = "drop volume"
+
+
+# What comes before a claim, by the phase of its volume. Kubernetes leaves a claim
+# whose volume it has not seen to its next round, up to 15 seconds later; and a
+# volume whose claim is gone goes to no other one.
+_CLAIM_STEPS = {"": None, "Pending": None, "Available": MountStep.MAKE_CLAIM}
 
 
 @dataclass(frozen=True)
@@ -204,7 +214,7 @@ def next_mount_step(standing: MountStanding) -> MountStep | None:
             # A claim without its volume would wait for ever.
             return MountStep.MAKE_VOLUME if claim is None else MountStep.DROP_CLAIM
         if volume.source == standing.source and claim is None:
-            return MountStep.MAKE_CLAIM
+            return _CLAIM_STEPS.get(volume.phase, MountStep.DROP_VOLUME)
         if volume.source == standing.source and claim and claim.said == standing.wanted.said:
             return None
     if claim:

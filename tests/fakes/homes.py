@@ -39,12 +39,19 @@ _EXPORT_WRITES = ("mkdir", "fchmod", "fchown", "chown", "rename", "unlink", "rmd
 _API_WRITES = ("create", "patch", "delete")
 
 
+def see(it: Object) -> None:
+    """Say of a new volume that it is free, as the cluster's own controller does."""
+    if it["kind"] == VOLUME:
+        it.setdefault("status", {"phase": "Available"})
+
+
 class Homes:
     """A cluster with one profile, a folder as its export, and a provisioner for both."""
 
     def __init__(self, root: Path, retention: timedelta | None = None) -> None:
         self.root = root
         self.api = FakeApi(make_namespace())
+        self.api.on_write = see
         self.now = NOW
         self.export = Export(root, str(SERVER))
         self.settings = Settings(SERVER, retention)

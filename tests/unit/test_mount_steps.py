@@ -32,7 +32,9 @@ MADE_CLAIM = Made("kf-bob", "folder-vision", "folder-vision", "uid-1", FOLDER.sa
 SOURCE = source_of(FOLDER, OWN)
 VOLUMES = {
     "none": None,
-    "as wanted": Made("kf-bob", "folder-vision", MADE_NAME, "uid-2", source=SOURCE),
+    "as wanted": Made(
+        "kf-bob", "folder-vision", MADE_NAME, "uid-2", source=SOURCE, phase="Available"
+    ),
     "another": Made(
         "kf-bob",
         "folder-vision",
@@ -67,6 +69,27 @@ def test_what_is_next(wanted: bool, space: str, claim: bool, volume: str) -> Non
     here, not_here = TABLE[claim, volume]
 
     assert next_mount_step(standing) == (here if wanted and space == "profile's" else not_here)
+
+
+@pytest.mark.parametrize(
+    ("phase", "step"),
+    [
+        ("", None),
+        ("Pending", None),
+        ("Available", MountStep.MAKE_CLAIM),
+        ("Bound", MountStep.DROP_VOLUME),
+        ("Released", MountStep.DROP_VOLUME),
+        ("Failed", MountStep.DROP_VOLUME),
+    ],
+)
+def test_a_claim_is_made_for_a_volume_that_is_known_and_free(
+    phase: str, step: MountStep | None
+) -> None:
+    volume = VOLUMES["as wanted"]
+    assert volume
+    standing = MountStanding("kf-bob", FOLDER, None, replace(volume, phase=phase), SOURCE, SPACE)
+
+    assert next_mount_step(standing) is step
 
 
 @pytest.mark.parametrize("said", ["", "{}", replace(FOLDER, path="speech/_shared").said])

@@ -26,7 +26,7 @@ from kfspawner.homes.mounts import (
 from kfspawner.labels import MOUNTS_ANNOTATION
 from kfspawner.profiles.api import Object
 from tests.fakes.api import FakeApi
-from tests.fakes.homes import ALICE, CLAIM, SERVER, VOLUME, Homes, killed, make_namespace
+from tests.fakes.homes import ALICE, CLAIM, SERVER, VOLUME, Homes, killed, make_namespace, see
 from tests.unit.test_home_service import Running, has_volume, until
 from tests.unit.test_home_service import homes as homes  # noqa: PLC0414 - its fixture
 
@@ -38,6 +38,13 @@ FOLDER_CLAIM, FOLDER_VOLUME = (
     (VOLUME, "", "mount.vision.folder-speech"),
 )
 OUTAGE = ClusterUnreachable("changing", "the Kubernetes API did not answer", "try again")
+
+
+def make_cluster(*objects: Object) -> FakeApi:
+    """Return a cluster whose controller sees volumes."""
+    api = FakeApi(*objects)
+    api.on_write = see
+    return api
 
 
 def make_profile(*mounts: Mount, name: str = "vision") -> Object:
@@ -130,7 +137,7 @@ def check(api: FakeApi, end: set[str]) -> None:
 async def test_whoever_is_killed_is_finished_by_the_next(story: tuple[Story, set[str]]) -> None:
     begin, end = story
     for at in itertools.count(1):
-        api = FakeApi(make_namespace())
+        api = make_cluster(make_namespace())
         await begin(api)
         with killed(api, at) as countdown:
             await settle(api, Mounter(api, SERVER))
@@ -144,7 +151,7 @@ async def test_whoever_is_killed_is_finished_by_the_next(story: tuple[Story, set
 @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
 async def test_two_at_once_do_no_harm(story: tuple[Story, set[str]]) -> None:
     begin, end = story
-    api = FakeApi(make_namespace())
+    api = make_cluster(make_namespace())
     await begin(api)
 
     await settle(api, Mounter(api, SERVER), Mounter(api, SERVER))
@@ -153,7 +160,7 @@ async def test_two_at_once_do_no_harm(story: tuple[Story, set[str]]) -> None:
 
 
 async def test_what_is_there_stays_as_it_is() -> None:
-    api = FakeApi(make_namespace(), make_profile(FOLDER))
+    api = make_cluster(make_namespace(), make_profile(FOLDER))
     await settle(api, Mounter(api, SERVER))
     api.calls.clear()
     await settle(api, Mounter(api, SERVER))
@@ -168,7 +175,7 @@ async def test_what_is_there_stays_as_it_is() -> None:
 async def test_what_was_made_anew_meanwhile_stays(
     step: MountStep, key: tuple[str, str, str]
 ) -> None:
-    api = FakeApi(make_namespace(), make_profile(FOLDER))
+    api = make_cluster(make_namespace(), make_profile(FOLDER))
     await settle(api, Mounter(api, SERVER))
     (standing,) = standings(api)
     kind, namespace, name = key
@@ -183,7 +190,7 @@ async def test_what_was_made_anew_meanwhile_stays(
 
 @pytest.mark.parametrize("method", ["create", "delete"])
 async def test_what_the_cluster_does_not_do_is_an_error(method: str) -> None:
-    api = FakeApi(make_namespace())
+    api = make_cluster(make_namespace())
     await (ask if method == "create" else ask_no_more)(api)
     api.refusals[method] = [OUTAGE]
 
