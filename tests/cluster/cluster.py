@@ -109,8 +109,9 @@ class Cluster:
         try:
             return str(self.core.read_namespaced_pod_log(pod, namespace) or "")
         except client.ApiException as error:
-            # Its container is not there yet.
-            if error.status != 400:
+            # Its container is not there yet; or kubelet, which says 404 then, has not heard of it.
+            begins = error.status == 400 or (error.status == 404 and "pods/log" in str(error.body))
+            if not begins:
                 raise
             return ""
 
