@@ -305,7 +305,11 @@ def make_mount_volume(profile: str, mount: Mount, server: Server) -> Manifest:
 
 
 def make_mount_claim(profile: str, mount: Mount) -> Manifest:
-    """Return the claim of a mount."""
+    """Return the claim of a mount; its volume names it.
+
+    It names no volume: of one that does, Kubernetes writes the volume from two
+    sides, and where they meet, it binds the claim in its next round alone.
+    """
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -319,6 +323,5 @@ def make_mount_claim(profile: str, mount: Mount) -> Manifest:
             "accessModes": ["ReadOnlyMany" if mount.read_only else "ReadWriteMany"],
             "resources": {"requests": {"storage": _SIZE}},
             "storageClassName": STORAGE_CLASS,
-            "volumeName": volume_name(profile, mount.claim),
         },
     }

@@ -230,6 +230,8 @@ def test_how_each_is_mounted(
 def test_a_claim_gets_its_own_volume_and_no_other() -> None:
     claim, volume = make_mount_claim("kf-bob", FOLDER), make_mount_volume("kf-bob", FOLDER, OWN)
 
+    reference = {key: volume["spec"]["claimRef"][key] for key in ("namespace", "name")}
+    assert reference == {key: claim["metadata"][key] for key in reference}
     assert claim == {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -249,7 +251,6 @@ def test_a_claim_gets_its_own_volume_and_no_other() -> None:
             "accessModes": ["ReadOnlyMany"],
             "resources": {"requests": volume["spec"]["capacity"]},
             "storageClassName": volume["spec"]["storageClassName"],
-            "volumeName": volume["metadata"]["name"],
         },
     }
 
