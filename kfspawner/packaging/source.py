@@ -89,7 +89,7 @@ def cell_source(code: str, variables: Mapping[str, object], stem: str = "cell") 
     variables
         The kernel's user namespace.
     stem
-        What to call the cell in tracebacks and the run by default.
+        What to call the run by default.
 
     Raises
     ------
@@ -98,10 +98,10 @@ def cell_source(code: str, variables: Mapping[str, object], stem: str = "cell") 
         run, reads a name that is nowhere, uses a value that cannot be pickled, or
         takes more than 64 MiB with it.
     """
-    filename = "<cell>" if stem == "cell" else f"<cell {stem}>"
     cell = parse_cell(code)
     check_names(cell.tree, variables.keys() | cell.mentioned, "packaging the cell")
-    return _runner_source(cell, variables, stem, {"filename": filename})
+    # Whatever the run is called: the same cell is the same image.
+    return _runner_source(cell, variables, stem, {"filename": "<cell>"})
 
 
 def function_source(

@@ -27,23 +27,23 @@ def test_the_code_of_a_run_comes_back(kernel: Kernel, person: Person) -> None:
     code = (
         f"{RESTORE}back = restore_run('kept')\n"
         "told = back.provenance\n"
-        "print((back.folder / 'cell.py').read_text())\n"
+        "print((back.folder / 'cell.py').read_text(), end='')\n"
         "print(back.folder, told.kind, told.person, told.profile)\n"
     )
     execution = kernel.execute(code)
     assert not execution.error, execution.text
     profile = namespace_name(person.name)
-    assert execution.text == (f"{cell}\n/home/jovyan/restored/kept cell {person.name} {profile}\n")
+    assert execution.text == f"{cell}\n/home/jovyan/restored/kept cell {person.name} {profile}\n"
 
 
 def test_the_code_of_a_deleted_run_comes_back_too(kernel: Kernel) -> None:
     assert not kernel.execute(f"%%kf run --name gone {SMALL}\nprint('gone')").error
     assert not kernel.execute("%kf rm gone").error
-    code = f"{RESTORE}print((restore_run('gone').folder / 'cell.py').read_text())"
+    code = f"{RESTORE}print((restore_run('gone').folder / 'cell.py').read_text(), end='')"
     assert kernel.execute(code).text == "print('gone')\n"
 
 
-def test_the_same_cell_again_is_the_same_image(kernel: Kernel) -> None:
+def test_the_same_cell_is_the_same_image_whatever_it_is_called(kernel: Kernel) -> None:
     for name in ("same-a", "same-b"):
         assert not kernel.execute(f"%%kf run --name {name} {SMALL}\nprint('same')").error
     code = (

@@ -60,9 +60,9 @@ def test_traceback_starts_at_the_cell(tmp_path: Path) -> None:
     assert done.stderr == textwrap.dedent(
         """\
         Traceback (most recent call last):
-          File "<cell digits>", line 5, in <module>
+          File "<cell>", line 5, in <module>
             f(0)
-          File "<cell digits>", line 2, in f
+          File "<cell>", line 2, in f
             return 1 / n
                    ~~^~~
         ZeroDivisionError: division by zero
