@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.websocket import WebSocketClientConnection, websocket_connect
+from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
 
 from deploy.errors import DeployError
 
@@ -139,10 +139,8 @@ class Kernel:
     async def _execute(
         self, code: str, on_output: Callable[[Output], None], seconds: float
     ) -> Execution:
-        if self._socket is None:
-            self._socket = await self._connect()
         message_id = uuid.uuid4().hex
-        await self._socket.write_message(json.dumps(self._request(message_id, code)))
+        await self._send(json.dumps(self._request(message_id, code)))
         outputs: list[Output] = []
         error = ""
         pending = {"reply", "idle"}
@@ -162,6 +160,23 @@ class Kernel:
                 outputs.append(_read_output(kind, content))
                 on_output(outputs[-1])
         return Execution(tuple(outputs), error)
+
+    async def _send(self, message: str) -> None:
+        """Send it, by a new connection if the last one was closed while nothing was executed.
+
+        Nobody answers the server's pings meanwhile, and it closes what is silent.
+        """
+        if self._socket is not None:
+            # What came in since is read now, a farewell too.
+            await asyncio.sleep(0.01)
+            try:
+                await self._socket.write_message(message)
+            except WebSocketClosedError:
+                self._socket.close()
+            else:
+                return
+        self._socket = await self._connect()
+        await self._socket.write_message(message)
 
     def _request(self, message_id: str, code: str) -> dict[str, Any]:
         return {
@@ -196,6 +211,7 @@ class Kernel:
         except TimeoutError as error:
             raise DeployError(doing, "it takes too long", "look at what it waits for") from error
         if message is None:
+            self._socket.close()
             self._socket = None
             raise DeployError(doing, "the server closed the connection", "see the server's log")
         return dict(json.loads(message))

@@ -72,7 +72,8 @@ import pathlib, time
 home = pathlib.Path("/home/jovyan")
 (home / "by-run.txt").write_text("by the run")
 for _ in range(300):
-    if (home / "by-server.txt").exists():
+    # It is there before what is written in it.
+    if (home / "by-server.txt").exists() and (home / "by-server.txt").read_text():
         break
     time.sleep(0.1)
 print((home / "by-server.txt").read_text(), flush=True)
