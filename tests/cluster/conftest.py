@@ -13,6 +13,7 @@ from contextlib import ExitStack
 import pytest
 from kubernetes import client, config
 
+from deploy.kernel import Kernel
 from deploy.person import Person
 from tests.cluster.cluster import Cluster, Object
 from tests.cluster.people import Hub
@@ -133,3 +134,10 @@ def person(people: People) -> Person:
     signed_in = people.new()
     signed_in.spawn({"image_profile": "cpu"})
     return signed_in
+
+
+@pytest.fixture(scope="module")
+def kernel(person: Person) -> Iterator[Kernel]:
+    """One notebook's kernel for the whole module."""
+    with person.kernel() as connected:
+        yield connected

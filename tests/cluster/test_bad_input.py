@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from deploy.kernel import Kernel
@@ -13,13 +11,6 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.leftovers import Left, Repository, check_paragraph
 
 SMALL = "--cpu 200m --memory 256Mi"
-
-
-@pytest.fixture(scope="module")
-def kernel(person: Person) -> Iterator[Kernel]:
-    """One notebook's kernel for the whole module."""
-    with person.kernel() as connected:
-        yield connected
 
 
 def test_a_good_cell_does_leave_something(kernel: Kernel, person: Person, cluster: Cluster) -> None:

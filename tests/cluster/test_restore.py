@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from deploy.kernel import Kernel
 from deploy.person import Person
 from kfspawner.names import namespace_name
 
 SMALL = "--cpu 200m --memory 256Mi"
 RESTORE = "from kfspawner.training.restoring import restore_run\n"
-
-
-@pytest.fixture(scope="module")
-def kernel(person: Person) -> Iterator[Kernel]:
-    """One notebook's kernel for the whole module."""
-    with person.kernel() as connected:
-        yield connected
 
 
 def test_the_code_of_a_run_comes_back(kernel: Kernel, person: Person) -> None:

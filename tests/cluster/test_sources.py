@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from deploy.kernel import Kernel
 from deploy.person import Person
 from tests.cluster.cluster import Cluster
@@ -13,13 +9,6 @@ from tests.cluster.leftovers import Left, check_paragraph
 
 SMALL = "--cpu 200m --memory 256Mi"
 OPTIONS = 'cpu="200m", memory="256Mi"'
-
-
-@pytest.fixture(scope="module")
-def kernel(person: Person) -> Iterator[Kernel]:
-    """One notebook's kernel for the whole module."""
-    with person.kernel() as connected:
-        yield connected
 
 
 def test_a_functions_result_comes_back(kernel: Kernel) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 # Its plugin imports it where the first test fails: so deep down that CPython 3.11 cannot parse it.
 import hypothesis  # noqa: F401
 import pytest
 
+from kfspawner.packaging import Registry, conversation
 from tests.fakes.hub import FakeHub
+from tests.fakes.registry import FakeRegistry
 
 
 @pytest.fixture
@@ -26,3 +28,18 @@ async def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
+    """Return a registry in this process, that nobody waits long for."""
+    monkeypatch.setattr(conversation, "_FIRST_PAUSE", 0.001)
+    with FakeRegistry().running() as running:
+        yield running
+
+
+@pytest.fixture
+def registry(fake: FakeRegistry) -> Iterator[Registry]:
+    """Return the way to it."""
+    with Registry(fake.host) as way:
+        yield way

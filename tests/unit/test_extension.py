@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -22,15 +21,10 @@ from tornado.websocket import websocket_connect
 
 from kfspawner.context import KEY_HEADER, KEY_VARIABLE
 from kfspawner.notebook.use import LONGEST, Use, at_work, last_use
+from tests.fakes.starts import free_port
 
 TOKEN, KEY = "of-the-person", "of-the-server"
 EXTENSION = '{"kfspawner.notebook.extension": true}'
-
-
-def free_port() -> int:
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return int(it.getsockname()[1])
 
 
 def wait(what: str, condition: Any, seconds: float = 60) -> Any:

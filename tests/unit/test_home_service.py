@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -25,6 +24,7 @@ from kfspawner.homes.plan import Standing, Step
 from kfspawner.homes.service import Service
 from kfspawner.profiles import pace
 from tests.fakes.homes import ALICE, CLAIM, IDS, SERVER, VOLUME, Homes, killed, make_namespace
+from tests.fakes.starts import free_port
 
 BOB, CAROL = Place("vision", "bob"), Place("vision", "carol")
 OUTAGE = ClusterUnreachable("watching", "the Kubernetes API did not answer", "try again")
@@ -57,9 +57,7 @@ class Running:
     """The process, once it is started; it ends with the test."""
 
     def __init__(self, homes: Homes) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         mounter = Mounter(homes.api, SERVER)
         self.service = Service(homes.api, homes.provisioner, mounter, SERVER)
         self.task: asyncio.Task[object] | None = None

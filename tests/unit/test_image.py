@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from kfspawner.errors import (
     RegistryUnreachable,
     SourceRefused,
 )
-from kfspawner.packaging import conversation
 from kfspawner.packaging.entrypoint import make_entrypoint
 from kfspawner.packaging.image import Addition, Ground, append, make_config, make_manifest, package
 from kfspawner.packaging.layer import make_layer
@@ -34,13 +32,6 @@ LAYER = make_layer({"main.py": b"print(1)\n"})
 COMMAND = ("python", "-u", f"{RUN_DIR}/main.py")
 ADDED = Addition([LAYER], COMMAND)
 BASE = Reference("registry.example", "base", digest="sha256:" + "b" * 64)
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
-    monkeypatch.setattr(conversation, "_FIRST_PAUSE", 0.001)
-    with FakeRegistry().running() as fake:
-        yield fake
 
 
 def append_to(fake: FakeRegistry, base: Reference, tag: str | None = None) -> Reference:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from kfspawner.packaging import conversation
 from kfspawner.packaging.image import Ground, package
 from kfspawner.packaging.layer import make_layer
 from kfspawner.packaging.provenance import Provenance
@@ -21,13 +19,6 @@ from tests.fakes.registry import FakeRegistry
 TOLD = Provenance("notebook", "työ/a.ipynb", "a" * 40, person="alice", profile="vision")
 SECRET = "hunter2-s3cret"
 SOURCE = Source("train", {"train.py": b"print(1)\n"}, ("python", "-u", f"{RUN_DIR}/train.py"))
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
-    monkeypatch.setattr(conversation, "_FIRST_PAUSE", 0.001)
-    with FakeRegistry().running() as fake:
-        yield fake
 
 
 def make(fake: FakeRegistry, provenance: Provenance = TOLD) -> Reference:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -16,7 +15,6 @@ from kfspawner.errors import (
     RegistryError,
     RegistryUnreachable,
 )
-from kfspawner.packaging import conversation
 from kfspawner.packaging.manifest import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
@@ -33,19 +31,6 @@ from tests.fakes.registry import FakeRegistry, Fault, digest_of
 
 ALICE = Credentials("alice", "s3cret-password")
 HEX = "a" * 64
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
-    monkeypatch.setattr(conversation, "_FIRST_PAUSE", 0.001)
-    with FakeRegistry().running() as fake:
-        yield fake
-
-
-@pytest.fixture
-def registry(fake: FakeRegistry) -> Iterator[Registry]:
-    with Registry(fake.host) as registry:
-        yield registry
 
 
 def reference(fake: FakeRegistry, version: str = "1") -> Reference:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kfspawner.errors import ImageMissing, OptionRefused, RegistryError
-from kfspawner.packaging import conversation
 from kfspawner.packaging import restore as restoring
 from kfspawner.packaging.image import LAYER_ANNOTATION, package
 from kfspawner.packaging.manifest import OCI_MANIFEST
@@ -28,19 +26,6 @@ FILES = {"train.py": b"print(1)\n", "työ/a b.py": b"", "työ/data.bin": bytes(r
 COMMAND = ("python", "-u", f"{RUN_DIR}/train.py", "--lr", "0.1")
 TOLD = Provenance("folder", "~/työ", "a" * 40, dirty=True, person="alice", profile="vision")
 TOP = RUN_DIR.strip("/")
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
-    monkeypatch.setattr(conversation, "_FIRST_PAUSE", 0.001)
-    with FakeRegistry().running() as fake:
-        yield fake
-
-
-@pytest.fixture
-def registry(fake: FakeRegistry) -> Iterator[Registry]:
-    with Registry(fake.host) as registry:
-        yield registry
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,6 @@ from tests.fakes.images import add_image
 from tests.fakes.registry import FakeRegistry
 
 SOURCE = Source("train", {"train.py": b"print(1)\n"}, ("python", "train.py"))
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    with FakeRegistry().running() as fake:
-        yield fake
 
 
 @pytest.fixture

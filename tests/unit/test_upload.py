@@ -16,7 +16,7 @@ from kfspawner.errors import (
     RegistryError,
     RegistryUnreachable,
 )
-from kfspawner.packaging import conversation, upload
+from kfspawner.packaging import upload
 from kfspawner.packaging.conversation import PERSISTENCE
 from kfspawner.packaging.manifest import Descriptor
 from kfspawner.packaging.registry import Registry
@@ -29,19 +29,10 @@ CONTENT = b"".join(b"%06d" % n for n in range(1400))
 DIGEST = digest_of(CONTENT)
 
 
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
-    monkeypatch.setattr(conversation, "_FIRST_PAUSE", 0.001)
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "_CHUNK", CHUNK)
     monkeypatch.setattr(upload, "_PIECE", 300)
-    with FakeRegistry().running() as fake:
-        yield fake
-
-
-@pytest.fixture
-def registry(fake: FakeRegistry) -> Iterator[Registry]:
-    with Registry(fake.host) as registry:
-        yield registry
 
 
 def is_whole(fake: FakeRegistry) -> bool:
