@@ -28,6 +28,8 @@ from kfspawner.training.submission import RunOptions
 if TYPE_CHECKING:
     from kfspawner.training.run import Run
 
+_STARTING = "starting a run"
+
 
 class RunKeywords(TypedDict, total=False):
     """How a run is to be; all of it optional.
@@ -117,21 +119,12 @@ def run(
         packaged = _function(source, args, given, others)
     elif others:
         raise OptionRefused(
-            "starting a run",
+            _STARTING,
             f"there is no option {min(others)!r}",
             f"use {', '.join(RunKeywords.__annotations__)}",
         )
-    elif code is not None and source is None and not args and folder is None:
-        packaged = cell_source(code, _variables(), own.get("name") or "cell")
-    elif source is not None and code is None:
-        packaged = _script(source, args, folder)
     else:
-        raise OptionRefused(
-            "starting a run",
-            "it takes a script with its arguments, or a function with its own, or else code",
-            'write kfspawner.run("train.py", ["--lr", "0.1"]), kfspawner.run(train, lr=0.1) '
-            'or kfspawner.run(code="…")',
-        )
+        packaged = _file_or_code(source, args, folder, code, own.get("name") or "cell")
     for note in packaged.notes:
         say(note)
     submitted = RUNS.start(packaged, _options(own))
@@ -178,6 +171,25 @@ def _variables() -> Mapping[str, object]:
     """Return the notebook's names, or else those of the script that runs here."""
     shell = get_ipython()
     return shell.user_ns if shell else vars(sys.modules["__main__"])
+
+
+def _file_or_code(
+    script: str | os.PathLike[str] | None,
+    args: Sequence[str],
+    folder: str | os.PathLike[str] | None,
+    code: str | None,
+    stem: str,
+) -> Source:
+    if code is not None and script is None and not args and folder is None:
+        return cell_source(code, _variables(), stem)
+    if script is not None and code is None:
+        return _script(script, args, folder)
+    raise OptionRefused(
+        _STARTING,
+        "it takes a script with its arguments, or a function with its own, or else code",
+        'write kfspawner.run("train.py", ["--lr", "0.1"]), kfspawner.run(train, lr=0.1) '
+        'or kfspawner.run(code="…")',
+    )
 
 
 def _script(
