@@ -124,7 +124,7 @@ class Kernel:
     def disconnect(self) -> None:
         """Close the websocket, as a closed browser does; the kernel goes on."""
         if self._socket is not None:
-            self._loop.run(_close(self._socket))
+            self._loop.run(close_websocket(self._socket))
             self._socket = None
 
     async def _connect(self) -> WebSocketClientConnection:
@@ -217,7 +217,7 @@ class Kernel:
         return dict(json.loads(message))
 
 
-async def _close(socket: WebSocketClientConnection) -> None:
+async def close_websocket(socket: WebSocketClientConnection) -> None:
     """Close a websocket and wait until the other side knows."""
     socket.close()
     with contextlib.suppress(TimeoutError):

@@ -19,6 +19,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
+from deploy.kernel import close_websocket
 from kfspawner.context import KEY_HEADER, KEY_VARIABLE
 from kfspawner.notebook.use import LONGEST, Use, at_work, last_use
 from tests.fakes.starts import free_port
@@ -181,7 +182,7 @@ async def test_a_job_of_a_terminal_is_use_and_does_not_know_the_key(server: http
         assert KEY not in said
         assert idle(server).json()["busy"] == "a job of a terminal is at work"
     finally:
-        terminal.close()
+        await close_websocket(terminal)
         person(server, "DELETE", f"/api/terminals/{name}")
     assert idle(server).json()["busy"] == ""
 
